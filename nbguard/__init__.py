@@ -1,0 +1,1 @@
+"""nbguard stands between a notebook cell and the model it is about to load."""

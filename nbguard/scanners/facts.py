@@ -1,0 +1,133 @@
+"""What one scanner found out about one file: the pieces that a report is put together from.
+
+    facts = Facts(format="pickle")
+    facts.add(Finding("pickle.gadget", Severity.CRITICAL, "model.pkl", "@ 0x2", "…"), Verdict.DANGER)
+
+Facts travel from the worker process to the kernel as JSON, never as a pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbguard.artifact.model import canonical_digest
+from nbguard.report.model import (
+    Call,
+    CodeFile,
+    Finding,
+    GlobalUse,
+    NotScanned,
+    Program,
+    Severity,
+    Verdict,
+)
+
+LEVELS = ("data", "library", "unknown", "gadget")
+"""From harmless to worst; merging two uses of one global keeps the worse."""
+
+
+@dataclass
+class Facts:
+    """Partial results; `merge` adds those of a member, a nested program or another reading of the same bytes."""
+
+    format: str = "unknown"
+    verdict: Verdict = Verdict.SAFE
+    findings: list[Finding] = field(default_factory=list)
+    programs: list[Program] = field(default_factory=list)
+    globals: list[GlobalUse] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    code: list[CodeFile] = field(default_factory=list)
+    native: list[CodeFile] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)
+    containers: dict[str, str] = field(default_factory=dict)
+    blocks: list[tuple[str, int, int, str]] = field(default_factory=list)
+    """(member, offset, length, validated dtype) of every raw block."""
+    effects: list[str] = field(default_factory=list)
+    not_scanned: list[NotScanned] = field(default_factory=list)
+    regions: dict[str, int] = field(default_factory=dict)
+    summary: list[str] = field(default_factory=list)
+    weights_only: bool = True
+    """Holds until a program names a global that torch's restricted machine does not know."""
+    sha256: str | None = None
+
+    def add(self, finding: Finding, verdict: Verdict) -> None:
+        """Record a finding that means at least `verdict`."""
+        self.findings.append(finding)
+        self.verdict = max(self.verdict, verdict)
+
+    def unverifiable(self, rule: str, file: str, location: str, message: str, **text: str) -> None:
+        """Record that something could not be read to the end."""
+        self.add(Finding(rule, Severity.HIGH, file, location, message, **text), Verdict.UNVERIFIABLE)
+
+    def merge(self, other: Facts) -> None:
+        """Take over everything that `other` found; the verdict becomes the worse of the two."""
+        self.verdict = max(self.verdict, other.verdict)
+        for name in ("findings", "programs", "calls", "code", "native", "companions", "blocks", "effects",
+                     "not_scanned", "summary"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            mine.extend(x for x in theirs if x not in mine) if len(theirs) < 64 else mine.extend(theirs)
+        self.globals = merge_globals([*self.globals, *other.globals])
+        self.containers.update(other.containers)
+        for kind, size in other.regions.items():
+            self.regions[kind] = self.regions.get(kind, 0) + size
+        self.weights_only = self.weights_only and other.weights_only
+
+    @property
+    def layout_digest(self) -> str | None:
+        return canonical_digest(sorted(self.blocks)) if self.blocks else None
+
+    def to_json(self) -> dict[str, Any]:
+        out = dataclasses.asdict(self)
+        out["verdict"] = int(self.verdict)
+        for finding in out["findings"]:
+            finding["severity"] = int(finding["severity"])
+        return out
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Facts:
+        """Rebuild from a worker's answer. Raises KeyError, TypeError or ValueError where it is malformed."""
+        pairs = lambda rows: tuple((a, b) for a, b in rows)  # noqa: E731
+        return cls(
+            format=str(data["format"]),
+            verdict=Verdict(data["verdict"]),
+            findings=[Finding(**{**f, "severity": Severity(f["severity"])}) for f in data["findings"]],
+            programs=[Program(**{**p, "ranges": pairs(p["ranges"])}) for p in data["programs"]],
+            globals=[
+                GlobalUse(**{**g, "raw": pairs(g["raw"]), "verbs": tuple(g["verbs"])}) for g in data["globals"]
+            ],
+            calls=[Call(**c) for c in data["calls"]],
+            code=[CodeFile(**c) for c in data["code"]],
+            native=[CodeFile(**c) for c in data["native"]],
+            companions=[str(c) for c in data["companions"]],
+            containers={str(k): str(v) for k, v in data["containers"].items()},
+            blocks=[(str(m), int(o), int(n), str(d)) for m, o, n, d in data["blocks"]],
+            effects=[str(e) for e in data["effects"]],
+            not_scanned=[NotScanned(**n) for n in data["not_scanned"]],
+            regions={str(k): int(v) for k, v in data["regions"].items()},
+            summary=[str(s) for s in data["summary"]],
+            weights_only=bool(data["weights_only"]),
+            sha256=data["sha256"],
+        )
+
+
+def merge_globals(uses: list[GlobalUse]) -> list[GlobalUse]:
+    """One entry for each global: all its spellings, all its verbs, the worse of its levels."""
+    merged: dict[tuple[str, str], GlobalUse] = {}
+    for use in uses:
+        key = (use.module, use.name)
+        old = merged.get(key)
+        if old is None:
+            merged[key] = use
+            continue
+        worse = max(old, use, key=lambda u: LEVELS.index(u.level))
+        merged[key] = GlobalUse(
+            use.module,
+            use.name,
+            tuple(sorted({*old.raw, *use.raw})),
+            tuple(sorted({*old.verbs, *use.verbs})),
+            worse.level,
+            worse.reason,
+        )
+    return list(merged.values())
