@@ -1,0 +1,244 @@
+"""A Hub that answers on this machine alone: what huggingface_hub and transformers ask of the real one.
+
+    server = Server(Store(Path("hub")))
+    server.serve_in_thread()
+    print(server.address)          # http://127.0.0.1:40123
+    server.close()
+
+It reads, lists and serves (ranges too); nothing can be uploaded. The routes and headers are those that huggingface_hub
+1.x and 2.x use, `X-Error-Code` included, because the client tells a missing file from a missing repository by it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback_hub.store import Entry, Store
+
+WHEN = "2026-01-01T00:00:00.000Z"
+MODEL = re.compile(r"/api/models/([^/]+/[^/]+?)(?:/(revision|tree|refs|commits|discussions)(?:/(.+))?)?")
+PATHS_INFO = re.compile(r"/api/models/([^/]+/[^/]+)/paths-info/([^/]+)")
+RESOLVE = re.compile(r"/([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)")
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+MAX_BODY = 1 << 20
+
+
+class Server(ThreadingHTTPServer):
+    """Bound to 127.0.0.1; port 0 takes a free one. `bound` is a socket that is already bound, instead."""
+
+    daemon_threads = True
+
+    def __init__(self, store: Store, port: int = 0, *, bound: socket.socket | None = None) -> None:
+        super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=bound is None)
+        self.store = store
+        if bound is not None:
+            self.socket.close()
+            self.socket = bound
+            self.server_address = bound.getsockname()
+            self.server_activate()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def serve_in_thread(self) -> None:
+        threading.Thread(target=self.serve_forever, name="loopback-hub", daemon=True).start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away in the middle is no news."""
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not an error of the server
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = {"X-Error-Code": code, "X-Error-Message": message, **headers}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+    routes: ClassVar[tuple[tuple[re.Pattern[str], str], ...]] = (
+        (re.compile(r"/api/(?:organizations|users)/([^/]+)/overview"), "organization"),
+        (MODEL, "model"),
+        (RESOLVE, "resolve"),
+    )
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the notebook's own output is what counts."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        self.query = parse_qs(parts.query, keep_blank_values=True)
+        path = unquote(parts.path)
+        try:
+            for pattern, name in self.routes:
+                if match := pattern.fullmatch(path):
+                    getattr(self, f"answer_{name}")(*match.groups())
+                    return
+            self.reply(404, {"error": "no such route"})
+        except _Refused as refused:
+            self.reply(refused.status, {"error": str(refused)}, refused.headers)
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > MAX_BODY:
+            self.reply(413, {"error": "too long"})
+            return
+        raw = self.rfile.read(length)
+        match = PATHS_INFO.fullmatch(unquote(urlsplit(self.path).path))
+        if not match:
+            self.reply(404, {"error": "no such route"})
+            return
+        try:
+            commit = self.commit(match[1], match[2])
+            try:
+                wanted = set(json.loads(raw)["paths"])
+            except ValueError:
+                wanted = set(parse_qs(raw.decode("utf-8", "replace")).get("paths", []))
+            entries = [e for e in self.server.store.entries(match[1], commit) if e.path in wanted]
+            self.reply(200, [self.describe(e, commit, expand=True) for e in entries])
+        except _Refused as refused:
+            self.reply(refused.status, {"error": str(refused)}, refused.headers)
+
+    # what is asked for
+
+    def commit(self, repo_id: str, revision: str) -> str:
+        try:
+            commit = self.server.store.resolve(repo_id, revision)
+        except KeyError:
+            raise _Refused(404, "RepoNotFound", "Repository not found") from None
+        if commit is None:
+            raise _Refused(404, "RevisionNotFound", "Invalid rev id")
+        return commit
+
+    def answer_organization(self, name: str) -> None:
+        self.reply(200, {"name": name, "fullname": name, "isEnterprise": False, "isVerified": False, "numModels": 1})
+
+    def answer_model(self, repo_id: str, kind: str | None, rest: str | None) -> None:
+        revision, _, below = (rest or "main").partition("/") if kind == "tree" else (rest or "main", "", "")
+        commit = self.commit(repo_id, "main" if kind in ("refs", "discussions") else revision)
+        store = self.server.store
+        if kind == "refs":
+            branches = [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": target}
+                for name, target in store.refs(repo_id).items()
+            ]
+            self.reply(200, {"branches": branches, "tags": [], "converts": []})
+        elif kind == "discussions":
+            self.reply(200, {"discussions": [], "count": 0, "start": 0})
+        elif kind == "commits":
+            author = [{"user": repo_id.split("/")[0]}]
+            self.reply(200, [{"id": commit, "title": "commit", "message": "", "date": WHEN, "authors": author}])
+        elif kind == "tree":
+            entries = [e for e in store.entries(repo_id, commit) if not below or e.path.startswith(f"{below}/")]
+            self.reply(200, [self.describe(e, commit, expand="expand" in self.query) for e in entries])
+        else:
+            self.reply(200, self.card(repo_id, commit))
+
+    def answer_resolve(self, repo_id: str, revision: str, name: str) -> None:
+        commit = self.commit(repo_id, revision)
+        if self.server.store.info(repo_id).get("gated"):
+            raise _Refused(403, "GatedRepo", f"Access to model {repo_id} is restricted.")
+        place = self.server.store.path(repo_id, commit, name)
+        if place is None:
+            raise _Refused(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": commit})
+        entry = next(e for e in self.server.store.entries(repo_id, commit) if e.path == name)
+        headers = {
+            "X-Repo-Commit": commit,
+            "ETag": f'"{entry.etag}"',
+            "Accept-Ranges": "bytes",
+            "Content-Type": "application/octet-stream",
+        }
+        if entry.lfs:
+            headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
+        self.send_file(place, entry.size, headers)
+
+    # answers
+
+    def card(self, repo_id: str, commit: str) -> dict[str, Any]:
+        blobs = "blobs" in self.query
+        siblings: list[dict[str, Any]] = []
+        for entry in self.server.store.entries(repo_id, commit):
+            sibling: dict[str, Any] = {"rfilename": entry.path}
+            if blobs:
+                sibling |= {"size": entry.size, "blobId": entry.oid}
+                if entry.lfs:
+                    sibling["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": 134}
+            siblings.append(sibling)
+        out: dict[str, Any] = {
+            "_id": "0",
+            "id": repo_id,
+            "modelId": repo_id,
+            "author": repo_id.split("/")[0],
+            "sha": commit,
+            "siblings": siblings,
+            "private": False,
+            "gated": False,
+            "disabled": False,
+            "lastModified": WHEN,
+            "createdAt": WHEN,
+            "tags": ["transformers"],
+            "library_name": "transformers",
+            "downloads": 1,
+            "likes": 0,
+        }
+        if "securityStatus" in self.query:
+            out["securityRepoStatus"] = {"scansDone": True, "filesWithIssues": []}
+        return {**out, **self.server.store.info(repo_id)}
+
+    def describe(self, entry: Entry, commit: str, *, expand: bool) -> dict[str, Any]:
+        out: dict[str, Any] = {"type": "file", "path": entry.path, "size": entry.size, "oid": entry.oid}
+        if entry.lfs:
+            out["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": 134}
+        if expand:
+            out["lastCommit"] = {"id": commit, "title": "commit", "date": WHEN}
+            out["securityFileStatus"] = {"status": "unscanned", "avScan": None, "pickleImportScan": None}
+        return out
+
+    def send_file(self, place: Path, size: int, headers: dict[str, str]) -> None:
+        start, stop, status = 0, size, 200
+        if self.command != "HEAD" and (asked := RANGE.fullmatch(self.headers.get("Range") or "")):
+            first, last = asked.groups()
+            start = int(first) if first else max(0, size - int(last or 0))
+            stop = min(size, int(last) + 1) if first and last else size
+            if start >= stop:
+                self.reply(416, {"error": "range"}, {"Content-Range": f"bytes */{size}"})
+                return
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(stop - start)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        with place.open("rb") as file:
+            file.seek(start)
+            while start < stop and (chunk := file.read(min(1 << 20, stop - start))):
+                self.wfile.write(chunk)
+                start += len(chunk)
+
+    def reply(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        everything = {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"}
+        for name, text in everything.items():
+            self.send_header(name, text)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
