@@ -21,6 +21,7 @@ _HUB = Hub(_SCRATCH / "hub")
 os.environ.update(_HUB.environment(_SCRATCH / "huggingface"))
 os.environ["NBGUARD_DATA_DIR"] = str(_SCRATCH / "data")
 os.environ["NBGUARD_CONFIG"] = str(_SCRATCH / "config.toml")
+(_SCRATCH / "config.toml").touch()
 for _name in ("NBGUARD_POLICY", "NBGUARD_MODE", "HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
     os.environ.pop(_name, None)
 
