@@ -1,1 +1,80 @@
-"""nbguard stands between a notebook cell and the model it is about to load."""
+"""nbguard stands between a notebook cell and the model it is about to load.
+
+    %load_ext nbguard                      # in a notebook: loads are scanned, asked about, and held to the answer
+
+    import nbguard
+    nbguard.install()                      # the same without IPython
+    report = nbguard.scan("model.pt")      # only look
+    with nbguard.guard():                  # guard one block
+        model = torch.load("model.pt")
+
+Importing this package imports nothing else: every public name is resolved when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbguard.errors import ContractViolation, LoadBlocked, TargetError
+    from nbguard.hooks import install, uninstall
+    from nbguard.hooks.guarding import guard
+    from nbguard.report.model import Report, Verdict
+    from nbguard.scanners import scan
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ContractViolation",
+    "LoadBlocked",
+    "Report",
+    "TargetError",
+    "Verdict",
+    "__version__",
+    "guard",
+    "install",
+    "scan",
+    "uninstall",
+]
+
+_HOMES = {
+    "ContractViolation": "nbguard.errors",
+    "LoadBlocked": "nbguard.errors",
+    "Report": "nbguard.report.model",
+    "TargetError": "nbguard.errors",
+    "Verdict": "nbguard.report.model",
+    "guard": "nbguard.hooks.guarding",
+    "install": "nbguard.hooks",
+    "scan": "nbguard.scanners",
+    "uninstall": "nbguard.hooks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'nbguard' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext nbguard`: from here on loads in this kernel are guarded, and `%safemodel` is there."""
+    from nbguard import hooks, magics
+
+    hooks.install()
+    magics.register(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext nbguard`: every loader is again what it was."""
+    from nbguard import hooks, magics
+
+    magics.unregister(shell)
+    hooks.uninstall()

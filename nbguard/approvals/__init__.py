@@ -1,0 +1,13 @@
+"""Approvals and the audit log: what was decided, and what may be loaded again without a question.
+
+Store().find(report, opened)                # Approval or None
+AuditLog().record("load.allowed", target="model.pt")
+"""
+
+from __future__ import annotations
+
+from nbguard.approvals.audit import AuditCheck, AuditLog
+from nbguard.approvals.model import Approval, RecordError
+from nbguard.approvals.store import Store
+
+__all__ = ["Approval", "AuditCheck", "AuditLog", "RecordError", "Store"]

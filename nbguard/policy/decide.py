@@ -1,0 +1,118 @@
+"""Report → decision: the design's table as one pure function.
+
+    decision = decide(report, presets()["balanced"], Situation(person=True, request=request))
+    decision.action        # "allow", "ask" or "deny"
+
+| verdict      | approved before                      | person there              | nobody there            |
+|--------------|--------------------------------------|---------------------------|-------------------------|
+| safe         | allow                                | one click, or by policy   | by policy               |
+| review       | allow                                | full report               | deny                    |
+| unverifiable | deny                                 | deny                      | deny                    |
+| danger       | allow, where the policy counts it    | full report with hurdles  | deny                    |
+
+A load that a library makes for itself raises no question: it is decided as where nobody is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nbguard.policy.model import Decision, Policy, Situation
+from nbguard.report.model import Report, Verdict
+
+
+def decide(report: Report, policy: Policy, situation: Situation) -> Decision:
+    """What happens to a load with this report. Touches nothing, asks nobody, reads no clock."""
+    decision = _enforced(report, policy, situation)
+    if situation.mode == "enforce":
+        return decision
+    return replace(decision, rules=(*decision.rules, f"mode.{situation.mode}"), enforced=False)
+
+
+def _enforced(report: Report, policy: Policy, situation: Situation) -> Decision:
+    rules = (f"policy.{policy.name}", f"verdict.{report.verdict.word}")
+    match report.verdict:
+        case Verdict.SAFE:
+            return _safe(report, policy, situation, rules)
+        case Verdict.REVIEW:
+            return _review(report, policy, situation, rules)
+        case Verdict.DANGER:
+            return _danger(report, policy, situation, rules)
+        case _:
+            reason = "It could not be read to the end, so nobody can say what loading it would do."
+            return Decision("deny", "blocked", (), (*rules, "unverifiable.never"), reason)
+
+
+def _safe(report: Report, policy: Policy, situation: Situation, rules: tuple[str, ...]) -> Decision:
+    approved = _counts(report, situation)
+    if approved:
+        return _allowed(approved, rules)
+    if _person(situation):
+        if policy.safe_person == "allow":
+            reason = f"It holds only explained data, which the policy {policy.name!r} loads without a question."
+            return Decision("allow", "compact", (), (*rules, "safe.person.allow"), reason)
+        reason = "It holds only explained data; one click loads it."
+        return Decision("ask", "compact", _offers(policy.safe_offers), (*rules, "safe.person.ask"), reason)
+    if policy.safe_headless == "allow":
+        reason = f"It holds only explained data, which the policy {policy.name!r} loads where nobody can be asked."
+        return Decision("allow", "compact", (), (*rules, "safe.headless.allow"), reason)
+    if policy.safe_headless == "sources" and report.artifact.kind in policy.sources:
+        reason = f"It holds only explained data from a source that the policy {policy.name!r} allows."
+        return Decision("allow", "compact", (), (*rules, f"safe.headless.source.{report.artifact.kind}"), reason)
+    if policy.safe_headless == "sources":
+        reason = f"Its source is none that the policy {policy.name!r} allows where nobody can be asked."
+        return Decision("deny", "full", (), (*rules, "safe.headless.source"), reason)
+    reason = f"Nobody can be asked here, and the policy {policy.name!r} loads nothing then that nobody approved."
+    return Decision("deny", "full", (), (*rules, "safe.headless.refuse"), reason)
+
+
+def _review(report: Report, policy: Policy, situation: Situation, rules: tuple[str, ...]) -> Decision:
+    approved = _counts(report, situation)
+    if approved and policy.review_stored:
+        return _allowed(approved, rules)
+    if policy.review_person == "refuse":
+        reason = f"It holds objects or code that a person should look at, which the policy {policy.name!r} refuses."
+        return Decision("deny", "blocked", (), (*rules, "review.refuse"), reason)
+    if _person(situation):
+        reason = "It holds objects or code that a person should look at before it is loaded."
+        return Decision("ask", "full", _offers(policy.review_offers), (*rules, "review.person.ask"), reason)
+    reason = "It holds objects or code that a person should look at first, and nobody can be asked here."
+    return Decision("deny", "full", (), (*rules, "review.headless.refuse"), reason)
+
+
+def _danger(report: Report, policy: Policy, situation: Situation, rules: tuple[str, ...]) -> Decision:
+    approved = _counts(report, situation)
+    if approved and policy.danger_stored:
+        return _allowed(approved, rules)
+    if policy.danger_person == "refuse":
+        reason = (
+            f"Loading it would do something harmful or unexplained, and the policy {policy.name!r} allows no exception."
+        )
+        return Decision("deny", "blocked", (), (*rules, "danger.never"), reason)
+    if _person(situation):
+        reason = "Loading it would do something harmful or unexplained; the safe way is not to load it."
+        return Decision("ask", "danger", _offers(policy.danger_offers), (*rules, "danger.person.ask"), reason)
+    reason = "Loading it would do something harmful or unexplained, and nobody can be asked here."
+    return Decision("deny", "full", (), (*rules, "danger.headless.refuse"), reason)
+
+
+def _counts(report: Report, situation: Situation) -> str | None:
+    """Id of the approval, where one was given to something that was judged at least as badly as this report."""
+    approval = situation.approved
+    if approval is None or approval.verdict < report.verdict or approval.severity < report.top_severity:
+        return None
+    return approval.id
+
+
+def _allowed(approval: str, rules: tuple[str, ...]) -> Decision:
+    reason = f"This exact content was approved before (approval {approval})."
+    return Decision("allow", "compact", (), (*rules, f"approval.{approval}"), reason)
+
+
+def _person(situation: Situation) -> bool:
+    """Whether a question may be asked: somebody is there, and the call is the person's own."""
+    return situation.person and (situation.request is None or situation.request.in_person_code)
+
+
+def _offers(offers: tuple[str, ...]) -> tuple[str, ...]:
+    return (*offers, "refuse")
