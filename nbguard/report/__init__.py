@@ -1,5 +1,5 @@
 """Findings, contracts, reports: the one thing that every face renders."""
 
-from nbguard.report.model import Contract, Finding, FileReport, Report, Severity, Verdict
+from nbguard.report.model import Contract, FileReport, Finding, Report, Severity, Verdict
 
 __all__ = ["Contract", "FileReport", "Finding", "Report", "Severity", "Verdict"]

@@ -1,8 +1,8 @@
 """Findings, the contract, and the report.
 
-    report = nbguard.scan("model.pt")
-    if report.verdict is Verdict.SAFE: ...
-    report.to_json()["contract"]["globals"]
+report = nbguard.scan("model.pt")
+if report.verdict is Verdict.SAFE: ...
+report.to_json()["contract"]["globals"]
 """
 
 from __future__ import annotations

@@ -1,0 +1,210 @@
+"""What every face says: the verdicts, the severities and the contract in plain words.
+
+    VERDICTS[Verdict.DANGER].headline      # 'Loading this can run code that nobody explained.'
+    contract_sentences(report)             # ['It may run 1 pickle program, …', …]
+
+Strings in here are ours. Text from a model passes through `report.escape` in the renderer that shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from nbguard.report.escape import terminal
+from nbguard.report.model import Finding, Report, Severity, Verdict
+
+
+@dataclass(frozen=True)
+class VerdictWords:
+    """How one verdict is told: never by colour alone."""
+
+    name: str
+    symbol: str
+    """A character of its own, so that the verdicts differ in black and white too."""
+    headline: str
+    """What it means for a load, in one sentence."""
+
+
+VERDICTS: dict[Verdict, VerdictWords] = {
+    Verdict.SAFE: VerdictWords("Safe", "✓", "Only data that is explained to the last byte of code. Nothing else runs."),
+    Verdict.REVIEW: VerdictWords(
+        "Review", "!", "Nothing known to be harmful, but a person should look before it loads."
+    ),
+    Verdict.UNVERIFIABLE: VerdictWords(
+        "Unverifiable", "?", "It could not be read to the end, so nobody can say what loading it would do."
+    ),
+    Verdict.DANGER: VerdictWords("Danger", "✕", "Loading this can run code that does harm."),
+}
+
+SEVERITIES: dict[Severity, str] = {
+    Severity.CRITICAL: "Critical",
+    Severity.HIGH: "High",
+    Severity.MEDIUM: "Medium",
+    Severity.LOW: "Low",
+    Severity.INFO: "Note",
+}
+
+REGIONS: tuple[tuple[str, str, str], ...] = (
+    ("data", "Data", "numbers and text that are only stored"),
+    ("code", "Code", "pickle programs and source that a loader would run"),
+    ("unknown", "Unknown", "bytes that could not be explained"),
+)
+"""Key in `FileReport.regions`, label, meaning; in the order of the small picture."""
+
+VERBS = {
+    "named": "referred to",
+    "newobj": "made",
+    "reduce": "called",
+    "build": "given state",
+    "mutated": "filled",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a load, for a report that stays in the notebook."""
+
+    kind: Literal["loaded", "refused", "stopped"]
+    text: str
+    """One plain sentence, of our own words and the person's reason."""
+
+
+def size(count: int) -> str:
+    """`count` bytes for a person, in powers of 1,000."""
+    if count < 1_000:
+        return f"{count} byte" if count == 1 else f"{count} bytes"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1_000
+        if value < 999.5 or unit == "TB":
+            return f"{value:.0f} {unit}" if value >= 99.5 else f"{value:.1f} {unit}"
+    raise AssertionError("unreachable: the last unit takes everything")
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 file`, `2 files`, `1,000 files`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def summary(report: Report) -> tuple[str, ...]:
+    """The scanner's sentences of what loading would do, or one of our own where it gave none."""
+    return report.summary or (VERDICTS[report.verdict].headline,)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """By severity, the worst first; within one severity in the scanner's order."""
+    return sorted(findings, key=lambda f: -int(f.severity))
+
+
+@dataclass(frozen=True)
+class FindingGroup:
+    """Findings that say the same of several places."""
+
+    first: Finding
+    places: tuple[tuple[str, str], ...]
+    """(file, location) of each."""
+
+
+def grouped(findings: Iterable[Finding]) -> list[FindingGroup]:
+    """The worst first, those that differ only in their place put together, so that many cannot hide one."""
+    groups: dict[tuple[str, Severity, str, str], list[Finding]] = {}
+    for finding in worst_first(findings):
+        groups.setdefault((finding.rule, finding.severity, finding.message, finding.evidence), []).append(finding)
+    return [FindingGroup(rows[0], tuple((f.file, f.location) for f in rows)) for rows in groups.values()]
+
+
+def place(file: str, location: str) -> str:
+    """`weights.bin, data.pkl @ 0x12`. Not escaped."""
+    return f"{file}, {location}" if location else file
+
+
+def contract_sentences(report: Report) -> list[str]:
+    """What loading may do if it is accepted, and that nothing else may. Names in it are not escaped."""
+    contract = report.contract
+    out: list[str] = []
+    if contract.programs:
+        length = sum(p.length for p in contract.programs)
+        out.append(
+            f"It may run {plural(len(contract.programs), 'pickle program')}: exactly the {size(length)} "
+            "of instructions that were scanned."
+        )
+    else:
+        out.append("It may run no pickle program.")
+    if contract.globals:
+        tops = Counter(use.module.partition(".")[0] for use in contract.globals)
+        listed = ", ".join(f"{terminal(top, 40)} ({count})" for top, count in tops.most_common(6))
+        more = f" and {len(tops) - 6} more modules" if len(tops) > 6 else ""
+        called = sum("reduce" in use.verbs for use in contract.globals)
+        out.append(
+            f"It may use {plural(len(contract.globals), 'name')} from {listed}{more}; "
+            f"{called or 'none'} of them may be called, with the arguments that were seen."
+        )
+    else:
+        out.append("It may use no Python names.")
+    if contract.code:
+        out.append(f"It may run the source of {plural(len(contract.code), 'file')}, by the digest of its bytes.")
+    if contract.native:
+        out.append(f"It may load {plural(len(contract.native), 'native library', 'native libraries')}.")
+    if contract.local_modules:
+        names = ", ".join(terminal(name, 60) for name in sorted(contract.local_modules)[:6])
+        out.append(f"It uses code of your own, as it is now: {names}.")
+    if contract.effects:
+        shown = ", ".join(terminal(e, 60) for e in sorted(contract.effects)[:12])
+        out.append(f"If you accept, these effects are allowed: {shown}. No others.")
+    else:
+        out.append("It may not write files, start programs, open connections or change Python itself.")
+    return out
+
+
+def regions(report: Report) -> dict[str, int]:
+    """Bytes by what they are, over all files that a loader would open. What is not explained counts as unknown."""
+    totals = {key: 0 for key, _, _ in REGIONS}
+    for file in report.files:
+        if file.inert:
+            continue
+        known = 0
+        for key in ("data", "code"):
+            amount = max(0, int(file.regions.get(key, 0)))
+            totals[key] += amount
+            known += amount
+        totals["unknown"] += max(int(file.regions.get("unknown", 0)), file.size - known, 0) if file.regions else 0
+    if not any(totals.values()):
+        # No scanner measured anything: the picture must not be empty, and must not claim knowledge.
+        totals["unknown"] = sum(f.size for f in report.files if not f.inert)
+    return totals
+
+
+def approve_command(report: Report) -> str | None:
+    """The exact command that approves this content, or None where no command can.
+
+    An unverifiable report cannot be approved; a stream has no name that a later command could find it by.
+    """
+    if report.verdict is Verdict.UNVERIFIABLE or report.artifact.kind == "stream":
+        return None
+    target = report.target
+    if report.artifact.kind in ("path", "directory"):
+        target = report.provenance.get("path", target)
+        if not os.path.isabs(target):
+            target = os.path.abspath(target)
+    words = ["nbguard", "approve", quote(target)]
+    if report.artifact.commit:
+        words += ["--revision", quote(report.artifact.commit)]
+    if report.verdict is Verdict.DANGER:
+        words.append("--i-accept-danger")
+    return " ".join(words)
+
+
+def quote(text: str) -> str:
+    """`text` as one word for a POSIX shell; control and invisible characters in bash's and zsh's `$'…'` form."""
+    if text and terminal(text, len(text)) == text:
+        return shlex.quote(text)
+    raw = text.encode("utf-8", "surrogateescape") if not re.search("[\ud800-\udc7f\udd00-\udfff]", text) else None
+    if raw is None:
+        return shlex.quote(terminal(text))
+    return "$'" + "".join(chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in raw) + "'"
