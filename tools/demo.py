@@ -50,6 +50,7 @@ def environment() -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",
         "NBGUARD_DATA_DIR": str(DEMO / "data"),
+        "NBGUARD_CONFIG": str(DEMO / "config.toml"),
         "NBGUARD_DEMO_MARKER": str(DEMO / "payload-ran"),
         "IPYTHONDIR": str(DEMO / "ipython"),
         "JUPYTER_CONFIG_DIR": str(DEMO / "jupyter"),
@@ -72,6 +73,7 @@ def prepare() -> None:
     shutil.rmtree(DEMO, ignore_errors=True)
     for folder in ("hf", "data", "ipython", "jupyter", "jupyter-data", "runtime", "log", str(NOTEBOOK.parent)):
         (DEMO / folder).mkdir(parents=True)
+    (DEMO / "config.toml").touch()
     shutil.copy2(ROOT / NOTEBOOK, DEMO / NOTEBOOK)
 
 

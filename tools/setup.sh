@@ -53,7 +53,7 @@ pip_install() {  # pip_install PYTHON ARGUMENTS…: with patience for a slow net
   local python=$1 try
   shift
   for try in 1 2 3; do
-    if "$python" -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60 --no-input "$@" </dev/null; then
+    if "$python" -m pip --disable-pip-version-check install -qq --retries 5 --timeout 60 --no-input "$@" </dev/null; then
       return 0
     fi
     say "pip did not succeed (try $try of 3)"

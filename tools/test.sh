@@ -12,7 +12,8 @@ export PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
 export HF_HUB_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_XET=1 DISABLE_SAFETENSORS_CONVERSION=1 HF_ENDPOINT=http://127.0.0.1:9
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export HF_HOME=$scratch/hf NBGUARD_DATA_DIR=$scratch/data NBGUARD_CONFIG=$scratch/none.toml MPLCONFIGDIR=$scratch/mpl
+touch "$scratch/config.toml"
+export HF_HOME=$scratch/hf NBGUARD_DATA_DIR=$scratch/data NBGUARD_CONFIG=$scratch/config.toml MPLCONFIGDIR=$scratch/mpl
 export JUPYTER_CONFIG_DIR=$scratch/jupyter IPYTHONDIR=$scratch/ipython
 
 run() {  # run WHAT PYTEST-ARGUMENTS…: keep the status; "no tests of this kind" (5) is none of the failures

@@ -1,0 +1,1 @@
+"""What nbguard costs, measured: `python -m bench.run`."""
