@@ -1,0 +1,198 @@
+"""Which files of a repository or folder `from_pretrained` would open, told from their names alone.
+
+    choice = choose(["config.json", "model.safetensors", "pytorch_model.bin"], read=read_json)
+    choice.files          # ("config.json", "model.safetensors")
+    choice.passed_over    # (NotScanned("pytorch_model.bin", "not downloaded: …"),)
+
+The order of the weights is that of transformers' `modeling_utils._get_resolved_checkpoint_files`: one safetensors file,
+sharded safetensors, one `.bin`, sharded `.bin`. Names and indexes come from the repository and are hostile: a name is
+only ever compared with the listing, never joined to a path.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbguard.errors import TargetError
+from nbguard.report.model import NotScanned
+
+READ_LIMIT = 64 << 20
+"""Bytes of a JSON file that is read here; index files of the largest models are a few megabytes."""
+
+TORCH_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt")
+"""Weights that torch unpickles."""
+OTHER_WEIGHTS = (".h5", ".hdf5", ".keras", ".msgpack", ".onnx", ".onnx_data", ".gguf", ".ggml", ".tflite", ".ot",
+                 ".mlmodel", ".pb", ".engine", ".nemo", ".npz", ".npy", ".tar", ".zip", ".7z")  # fmt: skip
+"""Weights that other loaders than torch's read."""
+WEIGHTS = (".safetensors", *TORCH_WEIGHTS, *OTHER_WEIGHTS)
+OPENED_BY_HAND = (".pkl", ".pickle", ".joblib", ".dill")
+"""Pickles that no `from_pretrained` opens by itself and that people load by name."""
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".ico", ".mp4", ".mov", ".wav", ".mp3", ".flac", ".pdf")
+PAPERS = (".md", ".rst", ".gitattributes", ".gitignore", ".ipynb", "license", "license.txt", "notice", "notice.txt")
+"""What is written for people and not opened by a loader; listed all the same when a whole repository is scanned."""
+
+Reader = Callable[[str], bytes | None]
+"""The bytes of a listed file, or None where there is no such file."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a call narrows the choice to; the arguments of `from_pretrained` by the same names."""
+
+    subfolder: str = ""
+    variant: str | None = None
+    use_safetensors: bool | None = None
+    gguf_file: str | None = None
+    weights: bool = True
+    """False for a configuration, a tokenizer or a processor: they open no weights."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The files to open, in the order of the listing, and what was left out on purpose."""
+
+    files: tuple[str, ...]
+    passed_over: tuple[NotScanned, ...] = ()
+    weights: tuple[str, ...] = ()
+    """Those of `files` that are the model's weights."""
+    others: tuple[str, ...] = field(default=())
+    """Repositories that the configuration names and whose code or weights would be loaded too."""
+
+
+def choose(names: Sequence[str], read: Reader, selection: Selection | None = None) -> Choice:
+    """What loading would open, among `names`.
+
+    Args:
+        read: the bytes of one of `names`; called for configurations and weight indexes only.
+        selection: the arguments of one call; None for everything that any call might open.
+
+    Raises:
+        TargetError: an index is no JSON, or names a file that the listing does not hold.
+    """
+    present = set(names)
+    picked = selection or Selection()
+    weights = _weights(present, read, picked) if picked.weights else []
+    aside = (*WEIGHTS, *PICTURES) if selection is None else (*WEIGHTS, *PICTURES, *OPENED_BY_HAND, *PAPERS)
+    files = {*weights, *(n for n in names if not n.lower().endswith(aside))}
+    passed: list[NotScanned] = []
+    for name in names:
+        if name in files:
+            continue
+        if selection is None and not weights and name.lower().endswith(WEIGHTS):
+            files.add(name)  # nothing that from_pretrained would take: whoever loads this repository takes it by name
+        else:
+            passed.append(NotScanned(name, _why_not(name, weights, picked)))
+    ordered = tuple(n for n in names if n in files)
+    return Choice(ordered, tuple(passed), tuple(weights), tuple(_others(present, read)))
+
+
+def _why_not(name: str, weights: Sequence[str], picked: Selection) -> str:
+    lower = name.lower()
+    if lower.endswith(PICTURES):
+        return "not downloaded: a picture, a recording or a document that no loader opens"
+    if lower.endswith(PAPERS):
+        return "not downloaded: written for people, no loader opens it"
+    if not picked.weights and lower.endswith(WEIGHTS):
+        return "not opened by this call: it loads no weights"
+    if weights:
+        return f"not downloaded; from_pretrained would use {posixpath.basename(weights[0])}"
+    return "not downloaded: from_pretrained would not open it"
+
+
+def _weights(present: set[str], read: Reader, picked: Selection) -> list[str]:
+    below = f"{picked.subfolder.strip('/')}/" if picked.subfolder.strip("/") else ""
+    if picked.gguf_file is not None:
+        return [n for n in (below + picked.gguf_file,) if n in present]
+    explicit = (
+        _json(read(below + "config.json")).get("transformers_weights") if below + "config.json" in present else None
+    )
+    if isinstance(explicit, str):
+        named = below + explicit
+        return (
+            _shards(present, read, named) if explicit.endswith(".index.json") else [n for n in (named,) if n in present]
+        )
+    kinds = []
+    if picked.use_safetensors is not False:
+        kinds.append("model.safetensors")
+    if not picked.use_safetensors:
+        kinds.append("pytorch_model.bin")
+    for kind in kinds:
+        single = below + with_variant(kind, picked.variant)
+        index = below + with_variant(f"{kind}.index.json", picked.variant)
+        if single in present:
+            return [single]
+        if index in present:
+            return _shards(present, read, index)
+    adapters = ("adapter_model.safetensors", "adapter_model.bin")
+    return next(([below + n] for n in adapters if below + n in present), [])
+
+
+def _shards(present: set[str], read: Reader, index: str) -> list[str]:
+    if index not in present:
+        return []
+    table = _json(read(index)).get("weight_map")
+    if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+        raise TargetError(f"{index} is no index of weights.")
+    folder = posixpath.dirname(index)
+    shards = sorted({posixpath.join(folder, name) for name in table.values()})
+    missing = [name for name in shards if name not in present]
+    if missing:
+        raise TargetError(f"{index} names {len(missing)} files that are not there, {missing[0][:200]!r} among them.")
+    return [index, *shards]
+
+
+def with_variant(name: str, variant: str | None) -> str:
+    """As transformers' `_add_variant`: `model.safetensors.index.json` → `model.safetensors.index.fp16.json`."""
+    if variant is None:
+        return name
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.{variant}.{last}"
+
+
+def _others(present: Iterable[str], read: Reader) -> list[str]:
+    """Repositories named by `auto_map` (`other/repo--module.Class`), `custom_pipelines` and an adapter's base model."""
+    found: list[str] = []
+    for name in sorted(present):
+        base = posixpath.basename(name)
+        if base == "adapter_config.json":
+            model = _json(read(name)).get("base_model_name_or_path")
+            if isinstance(model, str) and model:
+                found.append(model)
+        elif base in CONFIGURATIONS:
+            found += [reference.split("--", 1)[0] for reference in references(_json(read(name))) if "--" in reference]
+    return list(dict.fromkeys(found))
+
+
+CONFIGURATIONS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
+                  "video_preprocessor_config.json", "image_processor_config.json", "feature_extractor_config.json",
+                  "generation_config.json")  # fmt: skip
+"""Files whose `auto_map` transformers follows."""
+
+
+def references(config: dict[str, Any]) -> list[str]:
+    """Every class reference (`module.Class`, `other/repo--module.Class`) that a configuration would have imported."""
+    out: list[str] = []
+    tables = [config.get("auto_map")]
+    pipelines = config.get("custom_pipelines")
+    if isinstance(pipelines, dict):
+        tables += [{"impl": task.get("impl")} for task in pipelines.values() if isinstance(task, dict)]
+    for table in tables:
+        values = table.values() if isinstance(table, dict) else table if isinstance(table, list) else [table]
+        for value in values:
+            out += [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, str)]
+    return out
+
+
+def _json(data: bytes | None) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where it is none, because then transformers loads nothing from it."""
+    if data is None or len(data) > READ_LIMIT:
+        return {}
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,302 @@
+"""Open a repository of a Hugging Face Hub, pinned to one commit.
+
+    with open_repo("org/name", revision="main") as opened:
+        opened.commit          # 40 hex digits
+        opened.files           # handles on the cached blobs
+
+Files go into huggingface_hub's ordinary cache, so nothing is held twice. Everything that the server says is hostile: a
+commit that is no commit and a file name that could leave the folder are refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbguard.artifact.checkpoints import Choice, Selection, choose
+from nbguard.artifact.sources import Opened, open_files
+from nbguard.errors import TargetError
+from nbguard.report.model import NotScanned
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""The names that huggingface_hub accepts (`validate_repo_id`), `--` and `..` excluded below."""
+MAX_FILES = 20_000
+MAX_NAME = 1_024
+"""Characters of a file's path."""
+SMALL = 64 << 20
+"""Bytes up to which a file counts as a configuration and is read while choosing."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One commit of a repository, as the Hub or the cache describes it."""
+
+    repo_id: str
+    commit: str
+    sizes: dict[str, int | None]
+    """Path → bytes; None where the Hub did not say."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Path → what the Hub says is the digest of a large file."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    cached: bool = False
+    """Taken from the cache, without asking the Hub."""
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether `name` has the form `org/name` (or an old one-word name) that a Hub accepts."""
+    return bool(NAME.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
+
+
+def open_repo(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    files: Sequence[str] | None = None,
+    selection: Selection | None = None,
+    offline: bool = False,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
+) -> Opened:
+    """Resolve the commit, fetch what would be loaded, and open it.
+
+    Args:
+        revision: branch, tag or commit; the default branch when None.
+        files: exactly these paths; everything that any loader would open when None.
+        selection: what one call narrows it to; has no effect with `files`.
+        offline: look into the cache only.
+
+    Raises:
+        TargetError: no such repository, revision or file; no access; no network; a listing that names files it must
+            not. One plain sentence.
+    """
+    listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir)
+    fetch = _Fetch(listing, token, cache_dir, force_download)
+    if files is not None:
+        missing = [name for name in files if name not in listing.sizes]
+        if missing:
+            raise TargetError(f"{repo_id} has no file {missing[0][:200]!r} at commit {listing.commit[:12]}.")
+        choice = Choice(tuple(files))
+    else:
+        choice = choose(sorted(listing.sizes), fetch.read_small, selection)
+    opened = fetch.open(choice)
+    if not listing.cached:
+        _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", listing.commit)
+    return opened
+
+
+def list_repo(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Listing:
+    """The commit that `revision` stands for now, and its files. Raises TargetError."""
+    from huggingface_hub import HfApi, constants, errors, is_offline_mode
+
+    if not is_repo_id(repo_id):
+        raise TargetError(f"{repo_id[:200]!r} is not the name of a repository; it should look like org/name.")
+    if offline or is_offline_mode():
+        return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
+    try:
+        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, token=token)
+    except errors.HTTPError as error:
+        problem = sentence(error, repo_id, revision)
+        answered = getattr(error, "response", None)
+        if answered is not None and answered.status_code < 500:
+            raise TargetError(problem) from None
+        try:  # transformers would go on with the cache here, and so does a person in a train
+            return _cached(repo_id, revision, cache_dir, "the Hub did not answer")
+        except TargetError:
+            raise TargetError(problem) from None
+    except (errors.HFValidationError, ValueError, TypeError, KeyError, OSError) as error:
+        raise TargetError(sentence(error, repo_id, revision)) from None
+    commit = info.sha if isinstance(info.sha, str) else ""
+    if not COMMIT.fullmatch(commit):
+        raise TargetError(f"The Hub named no commit for {repo_id}.")
+    siblings = info.siblings or []
+    sizes = {_checked(s.rfilename, repo_id): s.size for s in siblings}
+    _count(sizes, repo_id)
+    digests = {s.rfilename: s.lfs.sha256 for s in siblings if s.lfs is not None}
+    facts = {
+        "source": "Hub",
+        "endpoint": constants.ENDPOINT,
+        "repo": repo_id,
+        "revision": revision or "main",
+        "commit": commit,
+        "publisher": info.author or repo_id.split("/")[0],
+        "modified": info.last_modified.isoformat() if info.last_modified else "",
+        "downloads": "" if info.downloads is None else str(info.downloads),
+        "likes": "" if info.likes is None else str(info.likes),
+        "library": info.library_name or "",
+        "gated": str(info.gated) if info.gated else "",
+    }
+    return Listing(repo_id, commit, sizes, digests, {k: str(v)[:300] for k, v in facts.items() if v})
+
+
+def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, why: str) -> Listing:
+    """What the cache holds of one commit."""
+    folder = _repo_folder(repo_id, cache_dir)
+    name = revision or "main"
+    commit = name if COMMIT.fullmatch(name) else _cached_ref(folder, name)
+    root = os.path.join(folder, "snapshots", commit)
+    if not commit or not os.path.isdir(root):
+        at = f" at {revision[:100]!r}" if revision else ""
+        raise TargetError(f"{repo_id}{at} is not in the cache, and {why}.")
+    sizes: dict[str, int | None] = {}
+    for base, _, names in os.walk(root):
+        for entry in names:
+            path = os.path.join(base, entry)
+            relative = os.path.relpath(path, root).replace(os.sep, "/")
+            if os.path.isfile(path):
+                sizes[_checked(relative, repo_id)] = os.path.getsize(path)
+    _count(sizes, repo_id)
+    facts = {"source": "Hub cache", "repo": repo_id, "revision": name[:300], "commit": commit, "not_asked": why}
+    return Listing(repo_id, commit, sizes, {}, facts, cached=True)
+
+
+def _ref_path(folder: str, name: str) -> str | None:
+    parts = name.split("/")
+    return None if any(p in ("", ".", "..") or "\0" in p for p in parts) else os.path.join(folder, "refs", *parts)
+
+
+def _remember_ref(folder: str, name: str, commit: str) -> None:
+    """Note in the cache what a branch or tag stood for, as huggingface_hub does, so that it is found offline too."""
+    path = _ref_path(folder, name)
+    if path is None or COMMIT.fullmatch(name):
+        return
+    draft = f"{path}.{os.getpid()}.nbguard"
+    with contextlib.suppress(OSError):  # a cache that cannot be written to can still be read
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(draft, "w", encoding="ascii") as file:
+            file.write(commit)
+        os.replace(draft, path)
+
+
+def _cached_ref(folder: str, name: str) -> str:
+    """The commit that the cache last saw for a branch or tag, or an empty string."""
+    path = _ref_path(folder, name)
+    if path is None:
+        return ""
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read(64).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if COMMIT.fullmatch(text) else ""
+
+
+def _repo_folder(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    base = os.path.expanduser(os.fspath(cache_dir or constants.HF_HUB_CACHE))
+    return os.path.join(base, repo_folder_name(repo_id=repo_id, repo_type="model"))
+
+
+def _checked(name: object, repo_id: str) -> str:
+    """`name`, where it can only name a file inside the folder."""
+    if isinstance(name, str) and 0 < len(name) <= MAX_NAME and "\\" not in name and name.isprintable():
+        parts = name.split("/")
+        if not any(p in ("", ".", "..") or len(p.encode("utf-8", "replace")) > 255 for p in parts):
+            return name
+    raise TargetError(
+        f"{repo_id} lists a file under a name that no honest one uses ({str(name)[:120]!a}); nothing was fetched."
+    )
+
+
+def _count(sizes: dict[str, int | None], repo_id: str) -> None:
+    if len(sizes) > MAX_FILES:
+        raise TargetError(f"{repo_id} lists {len(sizes):,} files; more than {MAX_FILES:,} are not looked through.")
+
+
+class _Fetch:
+    """Gets files of one commit into the cache; each one once."""
+
+    def __init__(
+        self, listing: Listing, token: str | bool | None, cache_dir: str | os.PathLike[str] | None, force: bool
+    ) -> None:
+        self.listing = listing
+        self.token = token
+        self.cache_dir = cache_dir
+        self.force = force
+        self.places: dict[str, str] = {}
+
+    def get(self, name: str) -> str:
+        if name not in self.places:
+            self.places[name] = self._download(name)
+        return self.places[name]
+
+    def _download(self, name: str) -> str:
+        from huggingface_hub import errors, hf_hub_download
+
+        listing = self.listing
+        try:
+            place: str = hf_hub_download(
+                listing.repo_id,
+                name,
+                revision=listing.commit,
+                token=self.token,
+                cache_dir=self.cache_dir,
+                local_files_only=listing.cached,
+                force_download=self.force and not listing.cached,
+            )
+        except (errors.HTTPError, errors.EntryNotFoundError, ValueError, OSError) as error:
+            raise TargetError(sentence(error, listing.repo_id, listing.commit, name)) from None
+        return place
+
+    def read_small(self, name: str) -> bytes | None:
+        size = self.listing.sizes.get(name)
+        if name not in self.listing.sizes or (size is not None and size > SMALL):
+            return None
+        with open(self.get(name), "rb") as file:
+            return file.read(SMALL + 1)
+
+    def open(self, choice: Choice) -> Opened:
+        listing = self.listing
+        for name in choice.files:
+            self.get(name)
+        root = os.path.join(_repo_folder(listing.repo_id, self.cache_dir), "snapshots", listing.commit)
+        opened = open_files(
+            root, choice.files, target=listing.repo_id, kind="hub", commit=listing.commit, provenance=listing.provenance
+        )
+        others = tuple(NotScanned(o[:200], "another repository that this one refers to") for o in choice.others)
+        opened.not_opened = (*choice.passed_over, *others)
+        return opened
+
+
+def sentence(error: BaseException, repo_id: str, revision: str | None = None, name: str | None = None) -> str:
+    """What went wrong, for a person: one plain sentence without addresses that carry tokens."""
+    from huggingface_hub import constants, errors
+
+    what = f"{name[:200]!r} of {repo_id}" if name else repo_id
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    cases: tuple[tuple[Any, str], ...] = (
+        (errors.GatedRepoError, f"{repo_id} is gated: ask for access on its page, then log in with `hf auth login`."),
+        (errors.DisabledRepoError, f"{repo_id} has been disabled by the Hub."),
+        (errors.RepositoryNotFoundError, f"There is no repository {repo_id}, or it is private and needs a token."),
+        (errors.RevisionNotFoundError, f"{repo_id} has no revision {(revision or 'main')[:100]!r}."),
+        (errors.LocalEntryNotFoundError, f"{what} is not in the cache, and the Hub could not be reached."),
+        (errors.EntryNotFoundError, f"{repo_id} has no file {(name or '')[:200]!r}."),
+        (errors.OfflineModeIsEnabled, f"{what} cannot be fetched: the offline mode is on."),
+        (errors.HFValidationError, f"{repo_id[:200]!r} is not the name of a repository; it should look like org/name."),
+    )
+    for kind, text in cases:
+        if isinstance(error, kind):
+            return text
+    if status in (401, 403):
+        return f"The Hub gives no access to {what}; log in with `hf auth login`."
+    if status is not None:
+        return f"The Hub answered {status} for {what}."
+    if isinstance(error, errors.HTTPError):
+        return f"The Hub at {constants.ENDPOINT} cannot be reached, so {what} was not fetched."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{what} could not be stored: {error.strerror.lower()}."
+    return f"{what} could not be fetched: the Hub's answer makes no sense ({type(error).__name__})."
