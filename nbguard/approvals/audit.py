@@ -238,7 +238,7 @@ class AuditLog:
 
 
 def _entry(head: _Head, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    body = {str(k): _plain(v) for k, v in fields.items()}
+    body = {str(k): _plain(v) for k, v in fields.items() if k != "hash"}
     body.update(
         n=head.entries + 1,
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),

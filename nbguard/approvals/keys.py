@@ -25,8 +25,14 @@ Permissions = dict[str, Any]
 
 def files_of(artifact: Artifact) -> Files:
     """What the load would open; a single file goes by the name ''."""
-    alone = _alone(artifact)
-    return sorted(["" if alone else f.path, f.size, f.pin] for f in artifact.files if not f.inert)
+    name = single_file(artifact)
+    return sorted(["" if f.path == name else f.path, f.size, f.pin] for f in artifact.files if not f.inert)
+
+
+def single_file(artifact: Artifact) -> str | None:
+    """The path of the one file that the load would open, where a single file was named and none lies beside it."""
+    loaded = [f.path for f in artifact.files if not f.inert]
+    return loaded[0] if artifact.kind in ("path", "stream") and len(loaded) == 1 else None
 
 
 def permissions_of(report: Report) -> Permissions:
@@ -36,9 +42,8 @@ def permissions_of(report: Report) -> Permissions:
         {"module": g["module"], "qualname": g["qualname"], "raw": sorted(g["raw"]), "verbs": sorted(g["verbs"])}
         for g in body["globals"]
     ]
-    loaded = [f.path for f in report.artifact.files if not f.inert]
-    if _alone(report.artifact) and len(loaded) == 1:
-        name = loaded[0]
+    name = single_file(report.artifact)
+    if name is not None:
         body["programs"] = [{**p, "file": "" if p["file"] == name else p["file"]} for p in body["programs"]]
         for key in ("code", "native"):
             body[key] = [{**c, "path": "" if c["path"] == name else c["path"]} for c in body[key]]
@@ -57,7 +62,7 @@ def covered(files: Files, permissions: Mapping[str, Any], report: Report) -> boo
     For directories and repositories: `nbguard approve folder` looks at all of it, a load opens some of its files.
     """
     wanted, may = files_of(report.artifact), permissions_of(report)
-    if _alone(report.artifact) or not wanted or any(f not in files for f in wanted):
+    if report.artifact.kind in ("path", "stream") or not wanted or any(f not in files for f in wanted):
         return False
     for key in ("programs", "calls", "code", "native", "companions", "effects"):
         if any(item not in permissions[key] for item in may[key]):
@@ -73,7 +78,3 @@ def covered(files: Files, permissions: Mapping[str, Any], report: Report) -> boo
         if not {tuple(r) for r in use["raw"]} <= {tuple(r) for r in known["raw"]}:
             return False
     return True
-
-
-def _alone(artifact: Artifact) -> bool:
-    return artifact.kind in ("path", "stream")

@@ -314,9 +314,9 @@ def _goes_by(approval: Approval, what: str) -> bool:
 def _bulk_files(report: Report) -> list[tuple[str, int]]:
     """(path, size) of every file to be opened whose bulk data the artifact's digest does not hold; a single file goes
     by the name ''."""
-    alone = report.artifact.kind in ("path", "stream")
+    single = keys.single_file(report.artifact)
     return [
-        ("" if alone else f.path, f.size)
+        ("" if f.path == single else f.path, f.size)
         for f in report.artifact.files
         if not f.inert and not f.pin.startswith("sha256:")
     ]
@@ -342,7 +342,7 @@ def _handle(opened: Opened | None, path: str) -> OpenedFile | None:
     if opened is None:
         return None
     if path == "":
-        return opened.files[0] if len(opened.files) == 1 else None
+        return opened.files[0] if opened.files else None
     return next((f for f in opened.files if f.path == path), None)
 
 
