@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbguard.artifact.model import NotScanned
 from nbguard.errors import TargetError
-from nbguard.report.model import NotScanned
 
 READ_LIMIT = 64 << 20
 """Bytes of a JSON file that is read here; index files of the largest models are a few megabytes."""

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Selection, choose
+from nbguard.artifact.model import NotScanned
 from nbguard.artifact.sources import Opened, open_files
 from nbguard.errors import TargetError
-from nbguard.report.model import NotScanned
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)

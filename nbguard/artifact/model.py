@@ -70,6 +70,17 @@ class ArtifactFile:
 
 
 @dataclass(frozen=True)
+class NotScanned:
+    """Something that was not looked at, and why. Nothing is hidden."""
+
+    path: str
+    why: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"path": self.path, "why": self.why}
+
+
+@dataclass(frozen=True)
 class Artifact:
     """The files that one load, or any loader of one target, would open."""
 

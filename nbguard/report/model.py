@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.artifact.model import Artifact, canonical_digest
+from nbguard.artifact.model import NotScanned as NotScanned
 
 SCHEMA = "nbguard.report/1"
 
@@ -244,17 +245,6 @@ class FileReport:
         if self.sha256:
             out["sha256"] = self.sha256
         return out
-
-
-@dataclass(frozen=True)
-class NotScanned:
-    """Something that was not looked at, and why. Nothing is hidden."""
-
-    path: str
-    why: str
-
-    def to_json(self) -> dict[str, str]:
-        return {"path": self.path, "why": self.why}
 
 
 @dataclass(frozen=True)
