@@ -52,6 +52,7 @@ def environment() -> dict[str, str]:
         "NBGUARD_DATA_DIR": str(DEMO / "data"),
         "NBGUARD_CONFIG": str(DEMO / "config.toml"),
         "NBGUARD_DEMO_MARKER": str(DEMO / "payload-ran"),
+        "NBGUARD_DEMO_CACHE": str(ROOT / ".venv" / "demo-models"),
         "IPYTHONDIR": str(DEMO / "ipython"),
         "JUPYTER_CONFIG_DIR": str(DEMO / "jupyter"),
         "JUPYTER_DATA_DIR": str(DEMO / "jupyter-data"),
