@@ -1,0 +1,181 @@
+"""Scan, approve, revoke: the acts behind both faces, without any words to a terminal or a notebook.
+
+report = scan_target("org/name", revision="main")
+given, report = approve("model.pkl", reason="from our own trainer", expires=expiry("30d"))
+"""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nbguard.errors import NbguardError
+from nbguard.report.model import Report, Verdict
+
+if TYPE_CHECKING:
+    from nbguard.approvals import Approval
+    from nbguard.artifact.sources import Opened
+    from nbguard.policy import Policy
+
+Progress = Callable[[float, str], None]
+"""Share done, 0 to 1, and what is being read."""
+
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+MAX_EXPIRY = 10 * 365 * 86_400
+"""Seconds; an approval for longer is one without an end, which has a word of its own."""
+
+
+class ActionError(NbguardError):
+    """Something that was asked for is not done. The message is one plain sentence."""
+
+
+def open_target(target: str, revision: str | None = None) -> Opened:
+    """Open a path or a Hub repository, by the same rules as `nbguard.scan`. Raises TargetError."""
+    from nbguard import scanners
+
+    return scanners.open_target(target, revision=revision)
+
+
+def scan_target(target: str, *, revision: str | None = None, progress: Progress | None = None) -> Report:
+    """The report on a path or a Hub repository. Raises TargetError."""
+    with open_target(target, revision) as opened:
+        return scan_opened(opened, target, progress)
+
+
+def scan_opened(opened: Opened, target: str, progress: Progress | None = None) -> Report:
+    """The report on what is open, under the limits that are set, with the target as it was given."""
+    from nbguard import scanners, settings
+
+    report = scanners.scan_opened(opened, limits=scanners.Limits.of(settings.load()), progress=progress)
+    return replace(report, target=_storable(target))
+
+
+def approve(
+    target: str,
+    *,
+    revision: str | None = None,
+    reason: str = "",
+    expires: float | None = None,
+    digest: str | None = None,
+    accept_danger: bool = False,
+    show: Callable[[Report], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Approval, Report]:
+    """Scan the target and record that it may be loaded; `show` is called with the report before anything is recorded.
+
+    Args:
+        expires: seconds since the epoch; None: never.
+        digest: refuse unless the artifact's digest begins with this.
+        accept_danger: what is known to be harmful or unexplained may be approved too, where the policy counts that.
+
+    Raises:
+        TargetError: it cannot be found or read.
+        ActionError: it is unverifiable, dangerous, not what `digest` names, or the policy counts no approval of it.
+        RecordError: approvals or audit log cannot be written; nothing was approved.
+    """
+    from nbguard.approvals import AuditLog, RecordError, Store
+    from nbguard.policy import current
+
+    with open_target(target, revision) as opened:
+        report = scan_opened(opened, target, progress)
+        if show is not None:
+            show(report)
+        _may_be_approved(report, current(), accept_danger)
+        if digest is not None and not _is_digest(digest, report.artifact.digest):
+            raise ActionError(f"The content is not the one named: its digest is {report.artifact.digest}.")
+        store = Store()
+        given = store.remember(report, opened, getpass_user(), reason, expires)
+    try:
+        AuditLog().record(
+            "approval.given",
+            approval=given.id,
+            target=given.target,
+            verdict=report.verdict.word,
+            artifact=given.artifact,
+            contract=given.contract,
+            expires=given.to_json()["expires"],
+            reason=given.reason,
+        )
+    except RecordError:
+        store.revoke(given.id)
+        raise
+    return given, report
+
+
+def revoke(what: str) -> tuple[Approval, ...]:
+    """Revoke by id, target or digest; returns what was in force. Raises ActionError where nothing goes by that."""
+    from nbguard.approvals import AuditLog, Store
+
+    found = Store().revoke(what)
+    if not found:
+        raise ActionError("No approval in force goes by that id, target or digest; see 'nbguard approvals'.")
+    for approval in found:
+        AuditLog().record("approval.revoked", approval=approval.id, target=approval.target, artifact=approval.artifact)
+    return found
+
+
+def expiry(text: str, now: float | None = None) -> float | None:
+    """`30d`, `12h`, `4w`, `90m`, a date (`2027-01-31`, its end in UTC) or `never`, as seconds since the epoch.
+
+    Raises:
+        ActionError: it is none of these, lies in the past, or more than ten years ahead.
+    """
+    start = time.time() if now is None else now
+    word = text.strip().lower()
+    if word == "never":
+        return None
+    moment: float | None = None
+    if match := re.fullmatch(r"(\d{1,9})([mhdw])", word):
+        moment = start + int(match[1]) * _UNITS[match[2]]
+    elif re.fullmatch(r"\d{4}-\d{2}-\d{2}", word):
+        try:
+            day = datetime.datetime.fromisoformat(word).replace(tzinfo=datetime.UTC)
+        except ValueError:
+            pass
+        else:
+            moment = day.timestamp() + 86_400
+    if moment is None:
+        raise ActionError("An expiry is written 30d, 12h, 4w, 90m, 2027-01-31 or never.")
+    if not start < moment <= start + MAX_EXPIRY:
+        raise ActionError("An expiry lies ahead, by at most ten years; 'never' means without end.")
+    return moment
+
+
+def getpass_user() -> str:
+    """Who is asking, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user without an entry or environment
+        return "unknown"
+
+
+def _may_be_approved(report: Report, policy: Policy, accept_danger: bool) -> None:
+    if report.verdict is Verdict.UNVERIFIABLE:
+        raise ActionError("What could not be read to the end cannot be approved; nothing was recorded.")
+    if report.verdict is Verdict.DANGER:
+        if not policy.danger_stored:
+            raise ActionError(
+                f"The policy {policy.name!r} lets nobody approve what is dangerous; nothing was recorded."
+            )
+        if not accept_danger:
+            raise ActionError(
+                "This is dangerous, so nothing was recorded; where you know what it does and accept it,"
+                " say so with --i-accept-danger."
+            )
+    if report.verdict is Verdict.REVIEW and not policy.review_stored:
+        raise ActionError(f"The policy {policy.name!r} counts no approval of it; nothing was recorded.")
+
+
+def _is_digest(given: str, digest: str) -> bool:
+    word = given.strip().lower().removeprefix("sha256:")
+    return re.fullmatch(r"[0-9a-f]{12,64}", word) is not None and digest.startswith(word)
+
+
+def _storable(target: str) -> str:
+    """`target`; bytes in it that are no UTF-8 as visible escapes, so that every format can hold it."""
+    return target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

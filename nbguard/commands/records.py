@@ -1,0 +1,108 @@
+"""`nbguard approve`, `revoke`, `approvals`, `audit`: what was decided, and undoing it.
+
+nbguard approve model.pkl --reason "our own trainer" --expires 30d
+nbguard approvals --format json
+nbguard revoke 1f2e3d4c
+nbguard audit verify
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from nbguard.approvals import Approval, AuditLog, Store
+from nbguard.approvals.model import moment
+from nbguard.commands import actions
+from nbguard.report.escape import terminal
+from nbguard.report.model import Report
+
+_BOOKKEEPING = ("n", "time", "event", "user", "pid", "prev", "hash")
+
+
+def approve(options: argparse.Namespace) -> int:
+    """Show the report in short, record the approval. 0 when it was recorded; everything else is an error."""
+    from nbguard.report import text
+
+    def show(report: Report) -> None:
+        lines = text.brief(report).split("\n")
+        steps = len(text.next_steps(report))
+        print("\n".join(lines[: len(lines) - steps]))
+
+    given, report = actions.approve(
+        options.target,
+        revision=options.revision,
+        reason=options.reason,
+        expires=None if options.expires is None else actions.expiry(options.expires),
+        digest=options.digest,
+        accept_danger=options.i_accept_danger,
+        show=show,
+    )
+    print(f"Approved as {given.id}, {until(given)}: {report.artifact.digest}")
+    print(f"Take it back with:  nbguard revoke {given.id}")
+    return 0
+
+
+def revoke(options: argparse.Namespace) -> int:
+    for approval in actions.revoke(options.what):
+        print(f"Revoked {approval.id}: {terminal(approval.target)}")
+    return 0
+
+
+def approvals(options: argparse.Namespace) -> int:
+    """The approvals in force; with `--all` those that were revoked or have expired too."""
+    found = Store().list(all_of_them=options.all)
+    if options.format == "json":
+        print(json.dumps({"schema": "nbguard.approvals/1", "approvals": [a.to_json() for a in found]}, indent=2))
+    elif not found:
+        print("Nothing is approved.")
+    else:
+        print("\n".join(approval_lines(found)))
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """`verify`: 0 in order, 1 altered. `tail`: the last entries."""
+    log = AuditLog()
+    if options.action == "verify":
+        check = log.verify()
+        if check.ok:
+            print(f"The audit log is in order: {check.entries} entries.")
+            return 0
+        sys.stderr.write(f"nbguard: The audit log was altered. {terminal(check.problem, 600)}\n")
+        return 1
+    entries = log.tail(options.number)
+    if options.format == "json":
+        print(json.dumps({"schema": "nbguard.audit/1", "entries": entries}, indent=2))
+    else:
+        print("\n".join(map(entry_line, entries)) if entries else "The audit log is empty.")
+    return 0
+
+
+def approval_lines(found: tuple[Approval, ...]) -> list[str]:
+    """One or two lines for each approval."""
+    lines: list[str] = []
+    for approval in found:
+        state = f"revoked {moment(approval.revoked)}" if approval.revoked is not None else until(approval)
+        lines.append(f"{approval.id}  {approval.verdict.word:<7}  {terminal(approval.target, 160)}  ({state})")
+        said = f": {terminal(approval.reason, 200)}" if approval.reason else ""
+        lines.append(f"          by {terminal(approval.who, 60)}, {moment(approval.created)}{said}")
+    return lines
+
+
+def until(approval: Approval) -> str:
+    return "without an end" if approval.expires is None else f"until {moment(approval.expires)}"
+
+
+def entry_line(entry: Mapping[str, Any]) -> str:
+    """`12  2026-01-31T10:00:00.000+00:00  load.allowed  target=model.pt …`."""
+    rest = " ".join(
+        f"{terminal(str(key), 40)}={terminal(value if isinstance(value, str) else json.dumps(value), 120)}"
+        for key, value in entry.items()
+        if key not in _BOOKKEEPING and value not in (None, "", [])
+    )
+    number, time, event = (terminal(str(entry.get(key, "?")), 60) for key in ("n", "time", "event"))
+    return f"{number}  {time}  {event}  {rest}"
