@@ -1,0 +1,162 @@
+"""How a click reaches a kernel that is busy running the cell which waits for it.
+
+    with Tap(kernel, comm_ids) as tap, interruptible():
+        message = tap.next(0.1)
+
+While a cell runs, messages for widgets are queued behind it. The tap stands where the kernel's shell stream hands its
+messages on: those for our own comms go to the thread that waits, everything else passes untouched and in order, so
+that the cells below keep theirs. ipykernel has no public way to do this; what is used of it is tested before it is
+touched (`supported`), and where it is not as expected `TapUnavailable` says so and the question is put another way.
+Known to hold for ipykernel 6.29, 6.31 and 7.0 to 7.4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+CONFIRM = 2.0
+"""Seconds within which the loop that owns the shell stream has to confirm that the tap is in place."""
+
+_DIVERTED = ("comm_msg", "comm_close")
+
+
+class TapUnavailable(RuntimeError):  # noqa: N818 - it names a state that the caller answers with another face
+    """This kernel's messages cannot be reached while it is busy."""
+
+
+def supported(kernel: Any) -> bool:
+    """Whether the kernel has everything that the tap uses."""
+    stream, session = getattr(kernel, "shell_stream", None), getattr(kernel, "session", None)
+    return (
+        callable(getattr(stream, "_recv_callback", None))
+        and callable(getattr(stream, "on_recv", None))
+        and callable(getattr(stream, "flush", None))
+        and callable(getattr(getattr(stream, "io_loop", None), "add_callback", None))
+        and all(callable(getattr(session, name, None)) for name in ("feed_identities", "deserialize", "unpack"))
+        and callable(getattr(kernel, "_publish_status", None))
+    )
+
+
+class Tap:
+    """Diverts the messages of some comms from a busy kernel into the thread that waits for them."""
+
+    def __init__(self, kernel: Any, comm_ids: Iterable[str]) -> None:
+        if not supported(kernel):
+            raise TapUnavailable("this kernel's shell stream is not as expected")
+        self._kernel = kernel
+        self._stream = kernel.shell_stream
+        self._wanted = frozenset(comm_ids)
+        self._messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._through: Callable[[Any], Any] = self._stream._recv_callback
+        self._open = False
+        # ipykernel 7 reads the socket in a thread of its own; before, the main thread does.
+        self._own_thread = getattr(kernel, "shell_channel_thread", None) is not None
+        self._on_main = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Tap:
+        self._open = True
+        try:
+            confirmed = self._on_loop(self._install)
+        except BaseException:
+            self._close()
+            raise
+        if not confirmed:
+            self._close()
+            raise TapUnavailable("the kernel's message loop did not answer")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def next(self, timeout: float) -> dict[str, Any] | None:
+        """The next message for one of our comms, its signature checked; None after `timeout` seconds."""
+        if not self._own_thread and self._on_main:
+            from zmq.constants import PollEvent
+
+            self._stream.flush(PollEvent.POLLIN)  # nobody else reads the socket while this thread waits
+        try:
+            return self._messages.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    @contextlib.contextmanager
+    def serving(self, message: dict[str, Any]) -> Iterator[None]:
+        """Tell the page that its message is being worked on and then done; it holds back further changes until then."""
+        self._kernel._publish_status("busy", "shell", parent=message)
+        try:
+            yield
+        finally:
+            self._kernel._publish_status("idle", "shell", parent=message)
+
+    def _install(self) -> None:
+        if self._open:  # not given up in the meantime
+            self._through = self._stream._recv_callback
+            self._stream.on_recv(self._receive, copy=False)
+
+    def _remove(self) -> None:
+        if self._stream._recv_callback == self._receive:
+            self._stream.on_recv(self._through, copy=False)
+
+    def _close(self) -> None:
+        self._open = False  # from here on everything passes, installed or not
+        self._on_loop(self._remove)
+
+    def _on_loop(self, change: Callable[[], None]) -> bool:
+        """Run `change` where the stream is read; whether it was done within `CONFIRM` seconds."""
+        if not self._own_thread and self._on_main:
+            change()
+            return True
+        done = threading.Event()
+
+        def run() -> None:
+            change()
+            done.set()
+
+        self._stream.io_loop.add_callback(run)
+        return done.wait(CONFIRM)
+
+    def _receive(self, frames: list[Any]) -> Any:
+        if self._open and self._is_ours(frames):
+            try:
+                _, parts = self._kernel.session.feed_identities(frames, copy=False)
+                # Checks the signature, and refuses one that was seen before.
+                self._messages.put(self._kernel.session.deserialize(parts, content=True, copy=False))
+            except (ValueError, TypeError) as error:
+                self._kernel.log.warning("nbguard: a message for its question was not genuine: %s", error)
+            return None
+        return self._through(frames)
+
+    def _is_ours(self, frames: list[Any]) -> bool:
+        session = self._kernel.session
+        try:
+            _, parts = session.feed_identities(frames, copy=False)
+            if session.unpack(parts[1].bytes).get("msg_type") not in _DIVERTED:
+                return False
+            return session.unpack(parts[4].bytes).get("comm_id") in self._wanted
+        except (ValueError, TypeError, IndexError, AttributeError):
+            return False  # not for us to judge: the kernel deals with what it cannot read
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the stop button raise KeyboardInterrupt here, in asynchronous cells too.
+
+    Those exchange the handler for one that needs the very loop that is blocked by waiting. Signals only reach the
+    main thread; in others this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

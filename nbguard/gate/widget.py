@@ -1,0 +1,172 @@
+"""Asking in the running cell, with buttons.
+
+    answer = ask_in_cell(report, decision, request, asked)
+
+Raises `pump.TapUnavailable` where this kernel's messages cannot be reached while it is busy; the caller asks in
+another way then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nbguard.gate import faces
+from nbguard.gate.answer import INTERRUPTED, Answer, Question, outcome, person
+from nbguard.gate.machine import Effect, Machine
+from nbguard.gate.pump import Tap, interruptible
+from nbguard.gate.slot import Slot, take
+from nbguard.gate.view import TYPE_INSTEAD, View
+from nbguard.report import html as report_html
+from nbguard.report import text as report_text
+from nbguard.report.escape import html
+from nbguard.report.words import Outcome
+
+if TYPE_CHECKING:
+    from nbguard.artifact.model import LoadRequest
+    from nbguard.policy import Decision
+    from nbguard.report.model import Report
+
+TICK = 0.05
+"""Seconds between two looks at the messages; short enough to feel immediate."""
+
+UNSEEN = 4.0
+"""Seconds without a sign of the page showing the controls, after which the way to answer by typing is shown."""
+
+FOCUS_WITHIN = 3.0
+"""Seconds after the cell was started in which the question may take the keyboard. Later the person is probably typing
+elsewhere, and would find their keys in the wrong place."""
+
+_one_at_a_time = threading.Lock()
+
+
+def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> Answer:
+    """Show the report with its buttons and wait for one of them.
+
+    Raises:
+        KeyboardInterrupt: the cell was interrupted.
+        TapUnavailable: this kernel cannot be listened to while it is busy.
+    """
+    running = faces.kernel()
+    with interruptible(), _turn(running):
+        machine = Machine(
+            digest=report.artifact.digest, form=asked.form, offers=asked.offers, ticks=len(asked.ticks)
+        )  # fmt: skip
+        view = View(report, decision, asked, machine, loader=request.loader)
+        slot: Slot | None = None
+        last = INTERRUPTED
+        try:
+            with Tap(running, view.comm_ids) as tap, _cell_end(machine):
+                slot = take()
+                slot.show(view.bundle())
+                _serve(tap, view, machine)
+            answer = Answer(machine.choice or "refuse", person(), machine.reason, "widget")
+            last = outcome(answer)
+            return answer
+        finally:
+            if slot is not None:
+                show_static(slot, report, decision, last, loader=request.loader)
+            view.close()
+
+
+def show_static(slot: Slot, report: Report, decision: Decision | None, told: Outcome, *, loader: str = "") -> None:
+    """What stays in the notebook: the verdict, what became of the load, and the report, without anything that acts."""
+    from nbguard.report.model import Verdict
+
+    if report.verdict is Verdict.SAFE:
+        page = report_html.compact(report, decision, outcome=told)
+        slot.show_static(page, report_text.outcome_line(report, told))
+    else:
+        page = report_html.render(report, decision, outcome=told, loader=loader, opened=False)
+        slot.show_static(page, report_text.render(report, decision, outcome=told))
+
+
+def _serve(tap: Tap, view: View, machine: Machine) -> None:
+    """Hand the page's messages to the machine until it has decided."""
+    started = time.monotonic()
+    hint: Slot | None = None
+    try:
+        while machine.choice is None:
+            message = tap.next(TICK)
+            if message is not None:
+                with tap.serving(message):
+                    _take(message, view, machine)
+            if hint is None and not machine.shown and time.monotonic() - started > UNSEEN:
+                hint = Slot()
+                hint.show_static(
+                    f'<p style="color:var(--jp-ui-font-color2,#59636e)">{html(TYPE_INSTEAD)}</p>', TYPE_INSTEAD
+                )
+            elif hint is not None and machine.shown:
+                hint.show_static("", "")
+                hint = None
+    finally:
+        if hint is not None:
+            hint.show_static("", "")
+
+
+def _take(message: dict[str, Any], view: View, machine: Machine) -> None:
+    comm_id = str(message["content"].get("comm_id"))
+    data = message["content"].get("data")
+    data = data if isinstance(data, dict) else {}
+    if data.get("method") == "request_state":
+        view.resend(comm_id)
+        return
+    effect = machine.receive(message)
+    if effect is Effect.SHOWN:
+        if _just_started():
+            view.focus()
+    elif effect is Effect.CHANGED:
+        if isinstance(data.get("state"), dict):
+            view.accept(comm_id, data["state"].get("value"))
+        view.sync()
+    elif effect is Effect.IGNORED and data.get("method") == "update":
+        view.resend(comm_id)  # whatever the page believes, this is how it is
+
+
+def _just_started() -> bool:
+    """Whether the person has only just run this cell; by the page's clock, so a wrong clock means no."""
+    header = faces.parent(faces.kernel()).get("header")
+    date = header.get("date") if isinstance(header, dict) else None
+    if not isinstance(date, datetime) or date.tzinfo is None:
+        return False
+    return abs((datetime.now(UTC) - date).total_seconds()) < FOCUS_WITHIN
+
+
+@contextlib.contextmanager
+def _turn(running: Any) -> Iterator[None]:
+    """One question at a time; a second one waits until the first is answered."""
+    own_thread = getattr(running, "shell_channel_thread", None) is not None
+    while not _one_at_a_time.acquire(timeout=TICK):
+        if not own_thread and threading.current_thread() is threading.main_thread():
+            from zmq.constants import PollEvent
+
+            # Before ipykernel 7 the first question may depend on this thread to read its messages.
+            running.shell_stream.flush(PollEvent.POLLIN)
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
+
+
+@contextlib.contextmanager
+def _cell_end(machine: Machine) -> Iterator[None]:
+    """For a question from another thread: the stop button reaches only the main one, so watch how its cell ends."""
+    shell = faces.shell()
+    if threading.current_thread() is threading.main_thread() or shell is None:
+        yield
+        return
+    import asyncio
+
+    def ended(result: Any) -> None:
+        if isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt | asyncio.CancelledError):
+            machine.cancel("the cell was interrupted")
+
+    shell.events.register("post_run_cell", ended)
+    try:
+        yield
+    finally:
+        shell.events.unregister("post_run_cell", ended)
