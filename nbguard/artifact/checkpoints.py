@@ -49,6 +49,8 @@ class Selection:
     gguf_file: str | None = None
     weights: bool = True
     """False for a configuration, a tokenizer or a processor: they open no weights."""
+    code: bool = True
+    """False where `trust_remote_code` is not given: then no code of the repository is run."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ def choose(names: Sequence[str], read: Reader, selection: Selection | None = Non
     """
     present = set(names)
     picked = selection or Selection()
-    weights = _weights(present, read, picked) if picked.weights else []
+    weights = [*_weights(present, read, picked), *_adapters(present, picked)] if picked.weights else []
     aside = (*WEIGHTS, *PICTURES) if selection is None else (*WEIGHTS, *PICTURES, *OPENED_BY_HAND, *PAPERS)
     files = {*weights, *(n for n in names if not n.lower().endswith(aside))}
+    if not picked.code:
+        files = {n for n in files if not n.endswith(".py")}
     passed: list[NotScanned] = []
     for name in names:
         if name in files:
@@ -96,6 +100,8 @@ def _why_not(name: str, weights: Sequence[str], picked: Selection) -> str:
         return "not downloaded: a picture, a recording or a document that no loader opens"
     if lower.endswith(PAPERS):
         return "not downloaded: written for people, no loader opens it"
+    if not picked.code and lower.endswith(".py"):
+        return "not run: trust_remote_code is not set"
     if not picked.weights and lower.endswith(WEIGHTS):
         return "not opened by this call: it loads no weights"
     if weights:
@@ -127,8 +133,17 @@ def _weights(present: set[str], read: Reader, picked: Selection) -> list[str]:
             return [single]
         if index in present:
             return _shards(present, read, index)
-    adapters = ("adapter_model.safetensors", "adapter_model.bin")
-    return next(([below + n] for n in adapters if below + n in present), [])
+    return []
+
+
+def _adapters(present: set[str], picked: Selection) -> list[str]:
+    """The adapter's weights, which come on top of the model's own or of a base model's."""
+    below = f"{picked.subfolder.strip('/')}/" if picked.subfolder.strip("/") else ""
+    if below + "adapter_config.json" not in present:
+        return []
+    kinds = ["adapter_model.safetensors"] if picked.use_safetensors is not False else []
+    kinds += ["adapter_model.bin"] if not picked.use_safetensors else []
+    return next(([below + kind] for kind in kinds if below + kind in present), [])
 
 
 def _shards(present: set[str], read: Reader, index: str) -> list[str]:

@@ -76,18 +76,33 @@ def open_repo(
             not. One plain sentence.
     """
     listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir)
+    opened = open_listing(
+        listing, files=files, selection=selection, token=token, cache_dir=cache_dir, force_download=force_download
+    )
+    if not listing.cached:
+        _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", listing.commit)
+    return opened
+
+
+def open_listing(
+    listing: Listing,
+    *,
+    files: Sequence[str] | None = None,
+    selection: Selection | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
+) -> Opened:
+    """Fetch files of a listed commit and open them; the arguments are those of `open_repo`. Raises TargetError."""
     fetch = _Fetch(listing, token, cache_dir, force_download)
     if files is not None:
         missing = [name for name in files if name not in listing.sizes]
         if missing:
-            raise TargetError(f"{repo_id} has no file {missing[0][:200]!r} at commit {listing.commit[:12]}.")
+            raise TargetError(f"{listing.repo_id} has no file {missing[0][:200]!r} at commit {listing.commit[:12]}.")
         choice = Choice(tuple(files))
     else:
         choice = choose(sorted(listing.sizes), fetch.read_small, selection)
-    opened = fetch.open(choice)
-    if not listing.cached:
-        _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", listing.commit)
-    return opened
+    return fetch.open(choice)
 
 
 def list_repo(

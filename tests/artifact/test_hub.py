@@ -167,7 +167,8 @@ def index(*shards: str) -> bytes:
         (["model.safetensors", "model.fp16.safetensors"], Selection(variant="fp16"), ["model.fp16.safetensors"]),
         (["a/pytorch_model.bin", "model.safetensors"], Selection(subfolder="a"), ["a/pytorch_model.bin"]),
         (["m.gguf", "model.safetensors"], Selection(gguf_file="m.gguf"), ["m.gguf"]),
-        (["adapter_model.bin"], Selection(), ["adapter_model.bin"]),
+        (["adapter_config.json", "adapter_model.bin"], Selection(), ["adapter_model.bin"]),
+        (["adapter_model.bin"], Selection(), []),
         (["model.safetensors"], Selection(weights=False), []),
     ],
 )
