@@ -49,7 +49,7 @@ FORBIDDEN = re.compile(
     "|".join(
         [
             r"(?<![\w.])/work" + r"/",  # a path of one machine
-            r"/home" + r"/\w+/|/root" + r"/\.",
+            r"/root" + r"/\.|/tmp/brief",
             r"pypi\."
             + r"org|pythonhosted\."
             + r"org|registry\.npm"

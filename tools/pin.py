@@ -19,15 +19,6 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = ("torch",)
-DEV = (
-    # what a person has beside nbguard, and what the tests load with
-    "jupyterlab", "notebook", "ipykernel", "nbclient", "papermill", "numpy", "pandas", "scikit-learn", "joblib",
-    "xgboost-cpu", "lightgbm", "catboost", "dill", "cloudpickle",
-    # the tools
-    "setuptools", "ruff", "mypy", "coverage", "pytest", "pytest-timeout", "pytest-xdist", "pytest-cov", "hypothesis",
-    "playwright", "packaging",
-)  # fmt: skip
-PEERS = ("picklescan", "modelscan", "modelaudit")
 SPELLED = {
     # the wheels without GPU libraries exist for Linux and Windows; elsewhere the plain package has none either
     "xgboost-cpu": (
@@ -47,7 +38,7 @@ def closure(roots: tuple[str, ...]) -> dict[str, str]:
     """Canonical name → installed version, for `roots` and all they need here. Raises PackageNotFoundError."""
     seen: dict[str, set[str]] = {}
     versions: dict[str, str] = {}
-    todo = [Requirement(root) for root in roots]
+    todo = [wanted for wanted in map(Requirement, roots) if wanted.marker is None or wanted.marker.evaluate()]
     while todo:
         wanted = todo.pop()
         name = canonical(wanted.name)
@@ -65,7 +56,7 @@ def closure(roots: tuple[str, ...]) -> dict[str, str]:
 
 
 def write(name: str, why: str, versions: dict[str, str]) -> None:
-    lines = [f"# {why}", "# Written by tools/pin.py; the roots are listed there and in pyproject.toml."]
+    lines = [f"# {why}", "# Written by tools/pin.py; the roots are in pyproject.toml."]
     for package, version in sorted(versions.items()):
         lines += [line.format(v=version) for line in SPELLED.get(package, (f"{package}=={{v}}",))]
     (ROOT / "requirements" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -75,13 +66,13 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     runtime = closure(tuple(project["dependencies"]))
     torch = closure(TORCH)
-    dev = closure(DEV)
+    dev = closure(tuple(project["optional-dependencies"]["dev"]))
     write("torch.txt", "PyTorch alone, installed first.", {"torch": torch["torch"]})
     write("runtime.txt", "What nbguard itself needs.", runtime)
     dev = {k: v for k, v in {**torch, **dev}.items() if k not in runtime and k != "torch"}
     write("dev.txt", "What the demo, the tests and the checks need on top.", dev)
     try:
-        peers = closure(PEERS)
+        peers = closure(tuple(project["optional-dependencies"]["peers"]))
     except metadata.PackageNotFoundError as missing:
         print(f"requirements/peers.txt is left as it is: {missing} is not installed here", file=sys.stderr)
     else:
