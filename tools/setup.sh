@@ -63,6 +63,9 @@ pip_install() {  # pip_install PYTHON ARGUMENTS…: with patience for a slow net
 }
 
 make_venv() {
+  if [ -f "$venv/bin/activate" ] && ! grep -qF "$venv" "$venv/bin/activate"; then
+    die ".venv was made in another folder and does not work here: remove it, then run this again"
+  fi
   [ -x "$venv/bin/python" ] && "$venv/bin/python" -m pip --version >/dev/null 2>&1 && return 0
   find_python
   say "creating .venv with $("$python_found" --version)"
@@ -138,6 +141,11 @@ peers() {
   echo "$want" >"$folder/.nbguard-packages"
 }
 
+mkdir -p "$venv"
+if command -v flock >/dev/null 2>&1; then  # two commands at once take turns
+  exec 9>"$venv/.nbguard-lock"
+  flock 9
+fi
 make_venv
 install_packages
 install_checkout
