@@ -22,14 +22,16 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO = ROOT / ".demo"
+HOME = ROOT / ".demo"
 NOTEBOOK = Path("examples") / "quickstart.ipynb"
+MARK = ".nbguard-demo"
+"""A file that says: this folder may be emptied."""
 START_SECONDS = 90
 CELL_SECONDS = 600
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -40,23 +42,23 @@ class DemoError(Exception):
     """Something that the demonstration needs did not come up. The message is one sentence for the person."""
 
 
-def environment() -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """The variables under which Hub, Jupyter and kernels run: this machine only, and nothing of the person's own."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "NBGUARD_", "JUPYTER_", "TRANSFORMERS_"))}
     env |= {
-        "HF_HOME": str(DEMO / "hf"),
+        "HF_HOME": str(home / "hf"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",
-        "NBGUARD_DATA_DIR": str(DEMO / "data"),
-        "NBGUARD_CONFIG": str(DEMO / "config.toml"),
-        "NBGUARD_DEMO_MARKER": str(DEMO / "payload-ran"),
+        "NBGUARD_DATA_DIR": str(home / "data"),
+        "NBGUARD_CONFIG": str(home / "config.toml"),
+        "NBGUARD_DEMO_MARKER": str(home / "payload-ran"),
         "NBGUARD_DEMO_CACHE": str(ROOT / ".venv" / "demo-models"),
-        "IPYTHONDIR": str(DEMO / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(DEMO / "jupyter"),
-        "JUPYTER_DATA_DIR": str(DEMO / "jupyter-data"),
-        "JUPYTER_RUNTIME_DIR": str(DEMO / "runtime"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
+        "JUPYTER_DATA_DIR": str(home / "jupyter-data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "JUPYTER_PREFER_ENV_PATH": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
@@ -67,25 +69,28 @@ def environment() -> dict[str, str]:
     return env
 
 
-def prepare() -> None:
+def prepare(home: Path) -> None:
     """Start from an empty `.demo/` with a copy of the notebook, so that playing with it leaves the checkout alone."""
     if not (ROOT / NOTEBOOK).is_file():
         raise DemoError(f"{NOTEBOOK} is missing")
-    shutil.rmtree(DEMO, ignore_errors=True)
+    if home.exists() and any(home.iterdir()) and not (home / MARK).exists():
+        raise DemoError(f"{home} is not empty and not of an earlier demonstration; it is left alone")
+    shutil.rmtree(home, ignore_errors=True)
     for folder in ("hf", "data", "ipython", "jupyter", "jupyter-data", "runtime", "log", str(NOTEBOOK.parent)):
-        (DEMO / folder).mkdir(parents=True)
-    (DEMO / "config.toml").touch()
-    shutil.copy2(ROOT / NOTEBOOK, DEMO / NOTEBOOK)
+        (home / folder).mkdir(parents=True)
+    (home / MARK).touch()
+    (home / "config.toml").touch()
+    shutil.copy2(ROOT / NOTEBOOK, home / NOTEBOOK)
 
 
 @contextmanager
-def process(name: str, command: list[str], env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child with its output in `.demo/log/NAME.txt`; ended, by its own id, when the block is left."""
-    with (DEMO / "log" / f"{name}.txt").open("wb") as log:
+def process(name: str, command: list[str], env: dict[str, str], home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A child with its output in `HOME/log/NAME.txt`; ended, by its own id, when the block is left."""
+    with (home / "log" / f"{name}.txt").open("wb") as log:
         child = subprocess.Popen(
             command,
             env=env,
-            cwd=cwd,
+            cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -103,28 +108,28 @@ def process(name: str, command: list[str], env: dict[str, str], cwd: Path) -> It
                 child.wait()
 
 
-def wait_for(what: str, child: subprocess.Popen[bytes], ready: Any) -> Any:
-    """What `ready()` gives once it is not None. Raises DemoError when the child ends first or takes too long."""
+def wait_for(what: str, child: subprocess.Popen[bytes], home: Path, ready: Callable[[Path], str | None]) -> str:
+    """What `ready(home)` gives once it is not None. Raises DemoError when the child ends first or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        found = ready()
+        found = ready(home)
         if found is not None:
             return found
         if child.poll() is not None:
             break
         time.sleep(0.1)
-    log = (DEMO / "log" / f"{what}.txt").read_text(encoding="utf-8", errors="replace")
+    log = (home / "log" / f"{what}.txt").read_text(encoding="utf-8", errors="replace")
     raise DemoError(f"the {what} did not start; its output was:\n{log[-4000:]}")
 
 
-def hub_address() -> str | None:
-    found = ADDRESS.search((DEMO / "log" / "hub.txt").read_text(encoding="utf-8", errors="replace"))
+def hub_address(home: Path) -> str | None:
+    found = ADDRESS.search((home / "log" / "hub.txt").read_text(encoding="utf-8", errors="replace"))
     return found[0] if found else None
 
 
-def lab_address() -> str | None:
+def lab_address(home: Path) -> str | None:
     """The address of the notebook in the running Lab, once it answers."""
-    for info in (DEMO / "runtime").glob("jpserver-*.json"):
+    for info in (home / "runtime").glob("jpserver-*.json"):
         try:
             server = json.loads(info.read_text(encoding="utf-8"))
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{server['url']}api", timeout=5):
@@ -134,12 +139,12 @@ def lab_address() -> str | None:
     return None
 
 
-def lab_command() -> list[str]:
+def lab_command(home: Path) -> list[str]:
     options = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": "0",
         "ServerApp.open_browser": "False",
-        "ServerApp.root_dir": str(DEMO),
+        "ServerApp.root_dir": str(home),
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
         "LabApp.news_url": "None",
         "LabApp.extension_manager": "readonly",
@@ -154,9 +159,9 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def interactive(env: dict[str, str], hub: subprocess.Popen[bytes], open_browser: bool) -> int:
-    with process("lab", lab_command(), env, DEMO) as lab:
-        address = wait_for("lab", lab, lab_address)
+def interactive(home: Path, env: dict[str, str], hub: subprocess.Popen[bytes], open_browser: bool) -> int:
+    with process("lab", lab_command(home), env, home) as lab:
+        address = wait_for("lab", lab, home, lab_address)
         print(f"\n  Hub of demo models   {env['HF_ENDPOINT']}")
         print(f"  Notebook             {address}\n")
         print("Open the notebook's address and run the cells. Ctrl-C here stops everything.", flush=True)
@@ -165,7 +170,7 @@ def interactive(env: dict[str, str], hub: subprocess.Popen[bytes], open_browser:
         while True:
             for name, child in (("hub", hub), ("lab", lab)):
                 if child.poll() is not None:
-                    raise DemoError(f"the {name} ended by itself; see {DEMO / 'log' / name}.txt")
+                    raise DemoError(f"the {name} ended by itself; see {home / 'log' / name}.txt")
             time.sleep(0.5)
 
 
@@ -188,7 +193,7 @@ def show(cell: Any) -> None:
     sys.stdout.flush()
 
 
-def headless(env: dict[str, str]) -> int:
+def headless(home: Path, env: dict[str, str]) -> int:
     """Execute the notebook as papermill or CI would, and print it. 0 when it went through and no payload ran."""
     import nbformat
     from nbclient import NotebookClient
@@ -196,7 +201,7 @@ def headless(env: dict[str, str]) -> int:
 
     os.environ.clear()
     os.environ.update(env)
-    notebook = nbformat.read(DEMO / NOTEBOOK, as_version=4)
+    notebook = nbformat.read(home / NOTEBOOK, as_version=4)
     failure = ""
     reports = 0
 
@@ -211,7 +216,7 @@ def headless(env: dict[str, str]) -> int:
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
-        resources={"metadata": {"path": str(DEMO / NOTEBOOK.parent)}},
+        resources={"metadata": {"path": str(home / NOTEBOOK.parent)}},
         on_cell_start=text_cell,
         on_cell_executed=code_cell,
     )
@@ -219,7 +224,7 @@ def headless(env: dict[str, str]) -> int:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
         failure = ANSI.sub("", str(problem)).strip().splitlines()[-1]
-    nbformat.write(notebook, DEMO / NOTEBOOK)
+    nbformat.write(notebook, home / NOTEBOOK)
     for cell in notebook.cells:
         reports += sum("nbguard" in json.dumps(o) for o in cell.get("outputs", ()))
     print("\n" + "─" * 100)
@@ -239,16 +244,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools/demo.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--headless", action="store_true", help="run the notebook without a browser and print it")
     parser.add_argument("--no-open", action="store_true", help="print the address, do not open a browser")
+    parser.add_argument("--folder", type=Path, default=HOME, help="emptied, then used for everything (default: .demo)")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        prepare()
-        env = environment()
-        with ExitStack() as running:
-            command = [sys.executable, "-m", "loopback_hub"]
-            hub = running.enter_context(process("hub", command, env, ROOT / "examples"))
-            env["HF_ENDPOINT"] = wait_for("hub", hub, hub_address)
-            return headless(env) if chosen.headless else interactive(env, hub, not chosen.no_open)
+        home: Path = chosen.folder.resolve()
+        prepare(home)
+        env = environment(home)
+        with process("hub", [sys.executable, "-m", "loopback_hub"], env, home) as hub:
+            env["HF_ENDPOINT"] = wait_for("hub", hub, home, hub_address)
+            return headless(home, env) if chosen.headless else interactive(home, env, hub, not chosen.no_open)
     except DemoError as problem:
         print(f"demo: {problem}", file=sys.stderr)
         return 1
