@@ -16,7 +16,10 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from nbguard.scanners.base import Limits
 
 Mode = Literal["observe", "warn", "enforce"]
 
@@ -81,6 +84,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if problems:
         return replace(settings, policy="strict", mode="enforce", problems=tuple(problems), notes=tuple(notes))
     return replace(settings, notes=tuple(notes))
+
+
+def scan_limits() -> Limits:
+    """How much one scan may take, as it is set now."""
+    from nbguard.scanners.base import Limits
+
+    found = load()
+    return Limits(seconds=found.scan_seconds, memory=found.scan_memory_mb << 20)
 
 
 def data_dir(environ: Mapping[str, str] | None = None) -> Path:

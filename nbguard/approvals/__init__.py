@@ -1,6 +1,7 @@
 """Approvals and the audit log: what was decided, and what may be loaded again without a question.
 
-Store().find(report, opened)                # Approval or None
+find(report, opened)                        # Approval or None: accepted for this cell, or approved before
+Store().list()
 AuditLog().record("load.allowed", target="model.pt")
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from nbguard.approvals.audit import AuditCheck, AuditLog
 from nbguard.approvals.model import Approval, RecordError
+from nbguard.approvals.session import accepted, find
 from nbguard.approvals.store import Store
 
-__all__ = ["Approval", "AuditCheck", "AuditLog", "RecordError", "Store"]
+__all__ = ["Approval", "AuditCheck", "AuditLog", "RecordError", "Store", "accepted", "find"]

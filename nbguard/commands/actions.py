@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import getpass
+import os
 import re
 import time
 from collections.abc import Callable
@@ -35,10 +36,17 @@ class ActionError(NbguardError):
 
 
 def open_target(target: str, revision: str | None = None) -> Opened:
-    """Open a path or a Hub repository, by the same rules as `nbguard.scan`. Raises TargetError."""
-    from nbguard import scanners
+    """Open a path or a Hub repository (`org/name`, `hf://org/name@revision`). Raises TargetError."""
+    from nbguard.artifact.sources import open_path
 
-    return scanners.open_target(target, revision=revision)
+    if not target.startswith("hf://") and os.path.lexists(target):
+        return open_path(target)
+    from nbguard.artifact.hub import is_repo_id, open_repo
+
+    name, _, named = target.removeprefix("hf://").partition("@")
+    if is_repo_id(name) and "/" in name:
+        return open_repo(name, revision=revision or named or None)
+    return open_path(target)
 
 
 def scan_target(target: str, *, revision: str | None = None, progress: Progress | None = None) -> Report:
@@ -51,7 +59,7 @@ def scan_opened(opened: Opened, target: str, progress: Progress | None = None) -
     """The report on what is open, under the limits that are set, with the target as it was given."""
     from nbguard import scanners, settings
 
-    report = scanners.scan_opened(opened, limits=scanners.Limits.of(settings.load()), progress=progress)
+    report = scanners.scan_opened(opened, limits=settings.scan_limits(), progress=progress)
     return replace(report, target=_storable(target))
 
 

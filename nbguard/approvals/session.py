@@ -1,0 +1,113 @@
+"""What was accepted for a moment, in this process and nowhere else: the loads of one cell.
+
+with accepted([(report, opened)], who="ada"):
+    ...                                  # find(report, opened) knows them until here
+
+find(report, opened)                     # accepted here, or approved before; else None
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nbguard.approvals import keys
+from nbguard.approvals.model import Approval
+from nbguard.approvals.store import Store
+from nbguard.report.model import Report, Verdict
+
+if TYPE_CHECKING:
+    from nbguard.artifact.sources import Opened
+
+
+@dataclass(frozen=True, eq=False)
+class _Accepted:
+    """One report that a person accepted, and what large files were then."""
+
+    approval: Approval
+    report: Report
+    identities: dict[str, str]
+    """Path → identity of every large file; content with the same layout elsewhere is asked about."""
+
+    def holds(self, report: Report, opened: Opened | None) -> bool:
+        if self.approval.verdict < report.verdict or self.approval.severity < report.top_severity:
+            return False
+        same = self.report.artifact.digest == report.artifact.digest and keys.contract_key(
+            self.report
+        ) == keys.contract_key(report)
+        if not same and not keys.covered(keys.files_of(self.report.artifact), keys.permissions_of(self.report), report):
+            return False
+        now = _identities(report, opened)
+        return now is not None and all(self.identities.get(path) == identity for path, identity in now.items())
+
+
+_lock = threading.Lock()
+_in_force: list[_Accepted] = []
+
+
+def find(report: Report, opened: Opened | None = None) -> Approval | None:
+    """The acceptance or approval in force for exactly this, or None. Raises RecordError; see `Store.find`."""
+    if report.verdict is Verdict.UNVERIFIABLE:
+        return None
+    with _lock:
+        candidates = tuple(_in_force)
+    for accepted_here in candidates:
+        if accepted_here.holds(report, opened):
+            return accepted_here.approval
+    return Store().find(report, opened)
+
+
+@contextlib.contextmanager
+def accepted(reports: Iterable[tuple[Report, Opened]], who: str) -> Iterator[None]:
+    """Let these contents load without a further question until the block ends, in whatever thread.
+
+    What is unverifiable is left out: nobody can accept it.
+    """
+    mine = [
+        _Accepted(_approval(report, who), report, identities)
+        for report, opened in reports
+        if report.verdict is not Verdict.UNVERIFIABLE and (identities := _identities(report, opened)) is not None
+    ]
+    with _lock:
+        _in_force.extend(mine)
+    try:
+        yield
+    finally:
+        with _lock:
+            for one in mine:
+                _in_force.remove(one)
+
+
+def _approval(report: Report, who: str) -> Approval:
+    return Approval(
+        id=f"cell-{secrets.token_hex(4)}",
+        artifact=report.artifact.digest,
+        contract=report.contract.digest,
+        created=time.time(),
+        expires=None,
+        who=who,
+        reason="accepted for one cell",
+        verdict=report.verdict,
+        severity=report.top_severity,
+        target=report.target,
+        rules_version=report.rules_version,
+    )
+
+
+def _identities(report: Report, opened: Opened | None) -> dict[str, str] | None:
+    """Path → identity of every file whose bulk data the artifact's digest does not hold; None where one has none."""
+    single = keys.single_file(report.artifact)
+    out: dict[str, str] = {}
+    for file in report.artifact.files:
+        if file.inert or file.pin.startswith("sha256:"):
+            continue
+        handle = None if opened is None else next((f for f in opened.files if f.path == file.path), None)
+        if handle is None or handle.identity is None or not handle.unchanged():
+            return None
+        out["" if file.path == single else file.path] = handle.identity.key()
+    return out

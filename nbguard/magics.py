@@ -1,0 +1,208 @@
+"""`%safemodel` and `%%safemodel`.
+
+    %safemodel scan org/name          # what would loading this do?
+    %%safemodel                       # look through the cell, ask once for all of its loads, then run it
+    tokenizer = AutoTokenizer.from_pretrained("org/name")
+    model = AutoModel.from_pretrained("org/name")
+
+Thin: what the subcommands do is in `nbguard.commands`, how a report looks in `nbguard.report`.
+"""
+
+# IPython is not typed for mypy here, so its decorators are not either.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nbguard.report.model import Report
+
+COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals")
+
+
+@magics_class
+class SafeModelMagics(Magics):  # type: ignore[misc]
+    """The magics of one shell."""
+
+    @magic_arguments("%safemodel")
+    @argument("command", nargs="?", choices=COMMANDS, help="what to do; without it, this help is printed")
+    @argument(
+        "what",
+        nargs="*",
+        help="scan, approve: a file, a folder or a Hub repository (org/name); report: 1 for the last one,"
+        " 2 for the one before it; revoke: an approval's id, target or digest",
+    )
+    @argument("--revision", help="branch, tag or commit of a Hub repository")
+    @argument("--reason", default="", help="approve: why, for whoever reads the approvals or the audit log")
+    @argument("--expires", help="approve: 30d, 12h, 4w, 2027-01-31 or never (default: never)")
+    @argument(
+        "--i-accept-danger", action="store_true", help="approve even what is dangerous, where the policy counts that"
+    )
+    @no_var_expand
+    @line_cell_magic
+    def safemodel(self, line: str, cell: str | None = None) -> None:
+        """Say what loading a model would do, and keep what was decided about it.
+
+        On a line: one of the commands below. As %%safemodel at the top of a cell: every load that the cell can name is
+        scanned, you are asked once for all of them, and the cell runs only if you accept. What the cell loads beyond
+        that is asked about when it happens.
+
+        Examples::
+
+            %safemodel scan model.pt
+            %safemodel scan org/name --revision main
+            %safemodel status
+            %safemodel report 2
+            %safemodel approve model.pt --expires 30d --reason "our own trainer"
+            %safemodel revoke 1f2e3d4c
+        """
+        options = self._parsed(line)
+        if cell is not None:
+            if options.command is not None:
+                raise UsageError("%%safemodel takes no command: it scans what the cell below it loads, then runs it.")
+            from nbguard.commands import cells
+
+            cells.run(self.shell, cell)
+            return
+        if options.command is None:
+            print(self.safemodel.parser.format_help())
+            return
+        _in_one_sentence(lambda: getattr(self, f"_{options.command}")(options))
+
+    def _parsed(self, line: str) -> argparse.Namespace:
+        """The options; `$name` and `{name}` stand for nothing here, because paths may hold them."""
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise UsageError(f"%safemodel: {str(error).lower()}.") from None
+        parsed: argparse.Namespace = self.safemodel.parser.parse_intermixed_args(words)
+        return parsed
+
+    def _scan(self, options: argparse.Namespace) -> None:
+        from nbguard import history
+        from nbguard.commands import actions
+        from nbguard.gate import progress
+
+        target = _one(options, "a file, a folder or a Hub repository")
+        with progress(f"Looking into {target}") as moved:
+            report = actions.scan_target(_expanded(target), revision=options.revision, progress=moved)
+        history.note(report, "scanned")
+        show(report)
+
+    def _status(self, options: argparse.Namespace) -> None:
+        from nbguard.commands import status
+
+        status.show(self.shell)
+
+    def _report(self, options: argparse.Namespace) -> None:
+        from nbguard import history
+
+        words = options.what or ["1"]
+        if len(words) != 1 or not words[0].isdecimal() or int(words[0]) < 1:
+            raise UsageError("%safemodel report takes one number: 1 for the last report, 2 for the one before it.")
+        seen = history.recent(int(words[0]))
+        if seen is None:
+            count = len(history.all_seen())
+            raise UsageError(f"This session has {count} report{'' if count == 1 else 's'}.")
+        show(seen.report)
+
+    def _approve(self, options: argparse.Namespace) -> None:
+        from nbguard.commands import actions, records
+        from nbguard.gate import progress
+
+        target = _one(options, "a file, a folder or a Hub repository")
+        expires = None if options.expires is None else actions.expiry(options.expires)
+        with progress(f"Looking into {target}") as moved:
+            given, _ = actions.approve(
+                _expanded(target),
+                revision=options.revision,
+                reason=options.reason,
+                expires=expires,
+                accept_danger=options.i_accept_danger,
+                show=show,
+                progress=moved,
+            )
+        print(f"Approved as {given.id}, {records.until(given)}. Take it back with: %safemodel revoke {given.id}")
+
+    def _revoke(self, options: argparse.Namespace) -> None:
+        from nbguard.commands import actions
+        from nbguard.report.escape import terminal
+
+        for approval in actions.revoke(_one(options, "an approval's id, target or digest")):
+            print(f"Revoked {approval.id}: {terminal(approval.target)}")
+
+    def _approvals(self, options: argparse.Namespace) -> None:
+        from nbguard.approvals import Store
+        from nbguard.commands import records
+
+        print("\n".join(records.approval_lines(Store().list())) or "Nothing is approved.")
+
+
+def show(report: Report) -> None:
+    """The whole report as HTML and as text, whichever the front-end takes."""
+    from IPython.display import display
+
+    from nbguard.report import html, text
+
+    display({"text/html": html.render(report), "text/plain": text.render(report)}, raw=True)
+
+
+def register(shell: Any) -> None:
+    """Put the magics and their completion into this shell."""
+    shell.register_magics(SafeModelMagics(shell))
+    from nbguard.completion import add
+
+    add(shell)
+
+
+def unregister(shell: Any) -> None:
+    """Take both out again."""
+    for kind in ("line", "cell"):
+        found = shell.magics_manager.magics[kind].get("safemodel")
+        if isinstance(getattr(found, "__self__", None), SafeModelMagics):
+            del shell.magics_manager.magics[kind]["safemodel"]
+    shell.magics_manager.registry.pop(SafeModelMagics.__name__, None)
+    from nbguard.completion import remove
+
+    remove(shell)
+
+
+def _in_one_sentence(act: Callable[[], None]) -> None:
+    """Run `act`; what goes wrong on purpose is a sentence, not a traceback through nbguard."""
+    from nbguard.errors import NbguardError
+
+    try:
+        act()
+    except NbguardError as error:
+        from nbguard.report.escape import terminal
+
+        raise UsageError(terminal(str(error), 1_000, block=True)) from None
+
+
+def _one(options: argparse.Namespace, what: str) -> str:
+    if len(options.what) != 1:
+        raise UsageError(f"%safemodel {options.command} takes {what}; quote it where there are blanks in it.")
+    word: str = options.what[0]
+    return word
+
+
+def _expanded(target: str) -> str:
+    """`~` as the shell would expand it."""
+    return os.path.expanduser(target) if target.startswith("~") else target
+
+
+__all__ = ["SafeModelMagics", "register", "show", "unregister"]
+
+if sys.flags.optimize >= 2:  # -OO strips docstrings, which hold what `%safemodel?` shows
+    SafeModelMagics.safemodel.__doc__ = "Say what loading a model would do, and keep what was decided about it."
