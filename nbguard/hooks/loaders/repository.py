@@ -1,0 +1,301 @@
+"""One load of a repository or folder, with every file, commit and further repository that it draws in.
+
+    with loading("AutoModel.from_pretrained") as load:
+        commit = load.admit("org/name", selection=Selection())
+        original("org/name", revision=commit)
+
+Each source is pinned to one commit, opened, scanned and decided on before transformers opens anything of it. Whatever
+the library reaches for meanwhile (an adapter's base model, code of another repository) goes the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from nbguard.artifact.checkpoints import READ_LIMIT, Choice, Selection, choose
+from nbguard.artifact.hub import Listing, choose_files, list_repo, open_listing
+from nbguard.artifact.model import LoadRequest, NotScanned
+from nbguard.artifact.sources import Opened, open_files, open_path
+from nbguard.errors import LoadBlocked, TargetError
+from nbguard.hooks import grants, trust
+from nbguard.hooks.loaders.settled import Key, Settled
+
+MAX_LISTED = 20_000
+"""Files below one folder; a folder with more is not what `from_pretrained` should be given."""
+MAX_DEPTH = 6
+"""Levels below the folder; transformers itself opens files at most two levels down."""
+PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
+"""Arguments that change what may happen; they go into the request that a person sees."""
+LOOKED_THROUGH = ("transformers", "torch", "huggingface_hub", "nbguard")
+"""Packages whose frames do not count as the caller."""
+
+settled = Settled()
+_loads: weakref.WeakKeyDictionary[grants.OuterRequest, RepositoryLoad] = weakref.WeakKeyDictionary()
+_lock = threading.RLock()
+
+
+class SourceError(TargetError, OSError):
+    """What should be loaded cannot be found or read. An OSError too, as transformers raises for it."""
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How the call wants the Hub to be asked."""
+
+    token: str | bool | None = None
+    cache_dir: str | None = None
+    local_files_only: bool = False
+    force_download: bool = False
+
+    @classmethod
+    def of(cls, arguments: dict[str, Any]) -> HubOptions:
+        cache = arguments.get("cache_dir")
+        return cls(
+            arguments.get("token"),
+            None if cache is None else os.fspath(cache),
+            bool(arguments.get("local_files_only")),
+            bool(arguments.get("force_download")),
+        )
+
+
+@dataclass
+class _Source:
+    """What of one source has been admitted in this load."""
+
+    key: Key
+    names: tuple[str, ...]
+    """Everything that it holds."""
+    commit: str | None = None
+    listing: Listing | None = None
+    files: set[str] = field(default_factory=set)
+    """Those that were scanned and let through."""
+
+
+class RepositoryLoad:
+    """What one call of the person, or of a library, loads in the end."""
+
+    def __init__(self, loader: str, arguments: dict[str, Any], *, nested: bool) -> None:
+        self.loader = loader
+        self.requested = arguments.get("revision")
+        self.arguments = {k: _plain(arguments[k]) for k in PASSED_ON if arguments.get(k) is not None}
+        self.options = HubOptions.of(arguments)
+        self.nested = nested
+        self.in_person_code = not nested and called_by_person()
+        self.grants = contextlib.ExitStack()
+        self._sources: dict[tuple[str, str], _Source] = {}
+        self._pins: dict[tuple[str, str | None], str] = {}
+
+    def admit(
+        self,
+        source: str,
+        *,
+        revision: str | None = None,
+        selection: Selection | None = None,
+        files: Sequence[str] | None = None,
+    ) -> str | None:
+        """Scan and decide on what would be opened of `source`. Returns the commit to load, None for a local source.
+
+        Args:
+            selection: what the call narrows the files to.
+            files: further files of a source, beside or instead of a selection.
+
+        Raises:
+            LoadBlocked: the answer was no, now or before in this load.
+            SourceError: there is nothing there to load.
+        """
+        request = grants.current()
+        if request is not None:
+            request.still_allowed()
+        try:
+            found = self._find(source, revision)
+            wanted = self._wanted(found, source, selection, files)
+            if set(wanted.files) <= found.files:
+                return found.commit
+            self._decide(source, found, wanted)
+        except SourceError:
+            raise
+        except TargetError as error:
+            raise SourceError(str(error)) from None
+        return found.commit
+
+    def known(self, source: str) -> bool:
+        """Whether anything of this source has been admitted in this load."""
+        place = os.path.realpath(source) if os.path.exists(source) else source
+        return any(p == place for p, _ in self._sources)
+
+    # finding it
+
+    def _find(self, source: str, revision: str | None) -> _Source:
+        if os.path.exists(source):
+            return self._local(source)
+        commit = self._pins.get((source, revision))
+        if commit is None:
+            commits = {s.commit: place for (place, _), s in self._sources.items() if s.commit}
+            if revision in commits and commits[revision] != source:
+                # a commit of another repository, handed on to this one: what the person asked for counts here
+                revision = None if self.requested in commits else self.requested
+            listing = list_repo(
+                source,
+                revision=revision,
+                offline=self.options.local_files_only,
+                token=self.options.token,
+                cache_dir=self.options.cache_dir,
+            )
+            commit = listing.commit
+            self._pins[source, revision] = self._pins[source, commit] = commit
+            if revision == self.requested or revision is None:
+                self._pins.setdefault((source, None), commit)
+                self._pins.setdefault((source, "main"), commit)
+            key = ("hub", source, commit)
+            names = tuple(sorted(listing.sizes))
+            self._sources.setdefault((source, commit), _Source(key, names, commit, listing))
+        return self._sources[source, commit]
+
+    def _local(self, source: str) -> _Source:
+        place = os.path.realpath(source)
+        found = self._sources.get((place, ""))
+        if found is None:
+            seen = os.stat(place)
+            key = ("local", place, f"{seen.st_dev}:{seen.st_ino}")
+            names = tuple(_listed(place)) if os.path.isdir(place) else (os.path.basename(place),)
+            found = self._sources[place, ""] = _Source(key, names)
+        return found
+
+    def _wanted(self, found: _Source, source: str, selection: Selection | None, files: Sequence[str] | None) -> Choice:
+        if files is not None:
+            return Choice(tuple(n for n in files if n in found.names))
+        if found.commit is None and not os.path.isdir(source):
+            return Choice(found.names)
+        if found.commit is None:
+            base = os.path.realpath(source)
+            return choose(found.names, lambda name: _read(base, name, found.names), selection or Selection())
+        assert found.listing is not None
+        options = self.options
+        return choose_files(found.listing, selection or Selection(), token=options.token, cache_dir=options.cache_dir)
+
+    def _open(self, found: _Source, **what: Any) -> Opened:
+        assert found.listing is not None
+        options = self.options
+        return open_listing(
+            found.listing,
+            token=options.token,
+            cache_dir=options.cache_dir,
+            force_download=options.force_download and not found.files,
+            **what,
+        )
+
+    # deciding
+
+    def _decide(self, source: str, found: _Source, wanted: Choice) -> None:
+        from nbguard.hooks import walk
+        from nbguard.hooks.walls import code
+
+        opened = self._opened(source, found, wanted)
+        self.grants.callback(opened.close)
+        others = tuple(NotScanned(o[:200], "another repository; asked about when it is reached") for o in wanted.others)
+        opened.not_opened = (*opened.not_opened, *wanted.passed_over, *others)
+        kind = opened.kind
+        request = LoadRequest(
+            self.loader, source, kind, self.arguments, self.requested, in_person_code=self.in_person_code
+        )
+        grant = walk.admit(
+            request, opened, nested=self.nested, settled=lambda report: settled.covers(found.key, report)
+        )
+        if grant.enforced:
+            settled.add(found.key, grant.report, by_person=grant.accepted_by_person)
+        self.grants.enter_context(grant)
+        code.accept(grant)
+        found.files.update(wanted.files)
+
+    def _opened(self, source: str, found: _Source, wanted: Choice) -> Opened:
+        if found.commit is not None:
+            return self._open(found, files=wanted.files)
+        if not os.path.isdir(source):
+            return open_path(source)
+        opened = open_files(os.path.realpath(source), wanted.files, target=source, kind="directory")
+        opened.provenance = {"source": "folder", "path": os.path.realpath(source)}
+        return opened
+
+
+@contextlib.contextmanager
+def loading(loader: str, arguments: dict[str, Any]) -> Iterator[RepositoryLoad]:
+    """The load that is on in this context, or a new one until the block ends.
+
+    Raises the first refusal at its end, whatever the library made of it in between.
+    """
+    request = grants.current()
+    if request is not None and request in _loads:
+        yield _loads[request]
+        return
+    load = RepositoryLoad(loader, arguments, nested=request is not None)
+    with grants.outer() as outer:
+        with _lock:
+            _loads[outer] = load
+        try:
+            with load.grants:
+                yield load
+        except LoadBlocked:
+            raise
+        except Exception as error:
+            if outer.refused is not None:
+                raise outer.refused from error
+            raise
+        finally:
+            with _lock:
+                _loads.pop(outer, None)
+
+
+def current() -> RepositoryLoad | None:
+    """The load that is on in this context."""
+    request = grants.current()
+    return _loads.get(request) if request is not None else None
+
+
+def called_by_person() -> bool:
+    """Whether the first frame outside of transformers and what it is built on belongs to the person."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        through = filename == "<nbguard>" or (
+            top in (*LOOKED_THROUGH, "contextlib", "functools") and (trust.is_installed(filename) or top == "nbguard")
+        )
+        if not through:
+            return not trust.is_installed(filename)
+        frame = frame.f_back
+    return False
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float) else str(value)[:300]
+
+
+def _listed(root: str) -> Iterator[str]:
+    """Relative names of the files below a folder, bounded; links to folders are not followed."""
+    count = 0
+    for base, folders, names in os.walk(root):
+        depth = 0 if base == root else os.path.relpath(base, root).count(os.sep) + 1
+        folders[:] = [] if depth >= MAX_DEPTH else [f for f in sorted(folders) if f not in (".git", "__pycache__")]
+        for name in sorted(names):
+            count += 1
+            if count > MAX_LISTED:
+                raise TargetError(f"{root} holds more than {MAX_LISTED:,} files; name the model's own folder.")
+            yield os.path.relpath(os.path.join(base, name), root).replace(os.sep, "/")
+
+
+def _read(base: str, name: str, names: tuple[str, ...]) -> bytes | None:
+    if name not in names:
+        return None
+    try:
+        with open(os.path.join(base, *name.split("/")), "rb") as file:
+            return file.read(READ_LIMIT + 1)
+    except OSError:
+        return None

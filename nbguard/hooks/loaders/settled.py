@@ -1,0 +1,81 @@
+"""What this kernel's person has already accepted of one repository commit or folder.
+
+    settled = Settled()
+    settled.add(("hub", "org/name", commit), report, by_person=True)
+    settled.covers(("hub", "org/name", commit), report_of_the_tokenizer)     # (why, True), or None: ask
+
+Configuration, tokenizer, model and pipeline of one commit are one question. A later call opens further files; they are
+scanned all the same, and the person is asked again where the verdict gets worse, where code or globals appear that were
+not in what was accepted, where a serious finding is new, or where a file that was accepted has other bytes now.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from nbguard.report.model import Report, Severity, Verdict
+
+Key = tuple[str, ...]
+"""Kind, place, and commit or identity of a source."""
+
+
+@dataclass
+class _Accepted:
+    verdict: Verdict = Verdict.SAFE
+    by_person: bool = False
+    pins: dict[str, str] = field(default_factory=dict)
+    code: set[str] = field(default_factory=set)
+    globals: set[tuple[str, str]] = field(default_factory=set)
+    findings: set[tuple[str, str, str, str]] = field(default_factory=set)
+
+
+class Settled:
+    """For one kernel; nothing of it is kept when the kernel ends."""
+
+    def __init__(self) -> None:
+        self._accepted: dict[Key, _Accepted] = {}
+        self._lock = threading.Lock()
+
+    def covers(self, key: Key, report: Report) -> tuple[str, bool] | None:
+        """Why `report` needs no question any more, and whether a person accepted it; None where it needs one."""
+        with self._lock:
+            before = self._accepted.get(key)
+            if before is None or report.verdict is Verdict.UNVERIFIABLE or report.verdict > before.verdict:
+                return None
+            if any(before.pins.get(f.path, f.pin) != f.pin for f in report.files):
+                return None
+            if not (_code(report) <= before.code and _globals(report) <= before.globals):
+                return None
+            if not _findings(report) <= before.findings:
+                return None
+            return "Accepted before in this kernel, for the same source; nothing worse has appeared.", before.by_person
+
+    def add(self, key: Key, report: Report, *, by_person: bool) -> None:
+        """Remember that `report` was let through."""
+        with self._lock:
+            seen = self._accepted.setdefault(key, _Accepted(verdict=report.verdict))
+            seen.verdict = max(seen.verdict, report.verdict)
+            seen.by_person = seen.by_person or by_person
+            seen.pins.update({f.path: f.pin for f in report.files})
+            seen.code |= _code(report)
+            seen.globals |= _globals(report)
+            seen.findings |= _findings(report)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._accepted.clear()
+
+
+def _code(report: Report) -> set[str]:
+    return {c.sha256 for c in (*report.contract.code, *report.contract.native)}
+
+
+def _globals(report: Report) -> set[tuple[str, str]]:
+    """Those that are more than explained data."""
+    return {(g.module, g.name) for g in report.contract.globals if g.level != "data"}
+
+
+def _findings(report: Report) -> set[tuple[str, str, str, str]]:
+    serious = (f for f in report.findings if f.severity >= Severity.HIGH)
+    return {(f.rule, f.file, f.location, f.message) for f in serious}
