@@ -26,7 +26,7 @@ MAX_FILES = 20_000
 MAX_DEPTH = 32
 """Levels of folders below the one that was named."""
 HELD_OPEN = 256
-"""Handles that one artifact keeps; the files behind them are opened again when needed and compared with what they were."""
+"""Handles that one artifact keeps; files beyond are opened again when needed, and compared with what they were."""
 _UNWALKED = {
     ".git": "version control data, which no loader opens",
     ".hg": "version control data, which no loader opens",
@@ -178,9 +178,14 @@ def open_bytes(data: bytes | bytearray | memoryview, *, name: str = "<stream>") 
 
 
 def open_files(
-    root: str, relative_paths: Iterable[str], *, target: str, kind: SourceKind, commit: str | None = None,
+    root: str,
+    relative_paths: Iterable[str],
+    *,
+    target: str,
+    kind: SourceKind,
+    commit: str | None = None,
     provenance: Mapping[str, str] | None = None,
-) -> Opened:  # fmt: skip
+) -> Opened:
     """Open exactly these files below `root`.
 
     Raises:
@@ -221,13 +226,16 @@ def _open_single(name: str, label: str) -> Opened:
     files += _companions(real)
     seen = os.fstat(files[0].fd)
     return Opened(
-        label, "path", tuple(files), os.path.dirname(real),
+        label,
+        "path",
+        tuple(files),
+        os.path.dirname(real),
         provenance={"source": "file", "path": shown(real), "size": str(files[0].size), "modified": _utc(seen.st_mtime)},
-    )  # fmt: skip
+    )
 
 
 def _companions(real: str) -> list[OpenedFile]:
-    """The arrays that joblib before 0.10 laid beside `real`. A gap in the numbering ends them, as it does for joblib."""
+    """The arrays that joblib before 0.10 laid beside `real`; a gap in the numbering ends them."""
     found: list[OpenedFile] = []
     for number in range(1, 1000):
         plain = _COMPANION.format(name=real, number=number)
@@ -266,9 +274,14 @@ def _open_folder(name: str, label: str) -> Opened:
         raise
     files.sort(key=lambda f: f.path)
     return Opened(
-        label, "directory", tuple(files), root,
-        provenance=provenance, not_opened=tuple(left_out), unreachable=tuple(unreachable),
-    )  # fmt: skip
+        label,
+        "directory",
+        tuple(files),
+        root,
+        provenance=provenance,
+        not_opened=tuple(left_out),
+        unreachable=tuple(unreachable),
+    )
 
 
 def _walk(root: str, left_out: list[NotScanned]) -> Iterator[tuple[str, str, str]]:
@@ -350,9 +363,12 @@ def _open(real: str, label: str, *, follow: bool) -> int:
 
 def _what(mode: int) -> str:
     for test, words in (
-        (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a folder"),
-        (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-    ):  # fmt: skip
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
         if test(mode):
             return words
     return "something else"
@@ -392,9 +408,10 @@ def _sealed(name: str, chunks: Iterable[bytes | bytearray | memoryview]) -> int:
             for chunk in chunks:
                 _write_all(fd, chunk)
             fcntl.fcntl(
-                fd, fcntl.F_ADD_SEALS,
+                fd,
+                fcntl.F_ADD_SEALS,
                 fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL,
-            )  # fmt: skip
+            )
         except BaseException:
             os.close(fd)
             raise

@@ -79,7 +79,7 @@ def decompress(view: View, kind: str, *, limit: int) -> bytes:
         raise CompressionError(f"The {kind} stream is cut off or damaged.", bytes(out)) from error
     except ImportError as error:
         raise CompressionError(f"Reading {kind} needs a package that is not installed here.") from error
-    except Exception as error:  # noqa: BLE001 - lzma.LZMAError has no common base; every other failure is one as well
+    except Exception as error:
         raise CompressionError(f"The {kind} stream is cut off or damaged.", bytes(out)) from error
     return bytes(out)
 

@@ -120,7 +120,7 @@ def _plain(descr: str) -> Kind:
     if match is None:
         raise NpyError(f"The numpy type {descr[:60]!r} is not known.")
     code, size, unit = match.groups()
-    if unit and code not in "Mm" or (code in _SIZES and size not in _SIZES[code]) or len(size) > 9:
+    if (unit and code not in "Mm") or (code in _SIZES and size not in _SIZES[code]) or len(size) > 9:
         raise NpyError(f"The numpy type {descr[:60]!r} is not known.")
     if code == "O":
         return Kind(8, True)

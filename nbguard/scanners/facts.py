@@ -51,6 +51,12 @@ class Facts:
     weights_only: bool = True
     """Holds until a program names a global that torch's restricted machine does not know."""
     sha256: str | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    """What the data is, in numbers: `tensors` and `tensor_bytes`, `arrays` and `array_bytes`."""
+    marks: list[str] = field(default_factory=list)
+    """What else pins a large file: digests over a zip's directory, check sums included, or over a header."""
+    references: list[str] = field(default_factory=list)
+    """Code that this file names: `py:relative/path.py` beside it, `repo:org/name/path.py` in another repository."""
 
     def add(self, finding: Finding, verdict: Verdict) -> None:
         """Record a finding that means at least `verdict`."""
@@ -64,14 +70,28 @@ class Facts:
     def merge(self, other: Facts) -> None:
         """Take over everything that `other` found; the verdict becomes the worse of the two."""
         self.verdict = max(self.verdict, other.verdict)
-        for name in ("findings", "programs", "calls", "code", "native", "companions", "blocks", "effects",
-                     "not_scanned", "summary"):
+        for name in (
+            "findings",
+            "programs",
+            "calls",
+            "code",
+            "native",
+            "companions",
+            "blocks",
+            "effects",
+            "not_scanned",
+            "summary",
+            "references",
+            "marks",
+        ):
             mine, theirs = getattr(self, name), getattr(other, name)
             mine.extend(x for x in theirs if x not in mine) if len(theirs) < 64 else mine.extend(theirs)
         self.globals = merge_globals([*self.globals, *other.globals])
         self.containers.update(other.containers)
         for kind, size in other.regions.items():
             self.regions[kind] = self.regions.get(kind, 0) + size
+        for what, number in other.counts.items():
+            self.counts[what] = self.counts.get(what, 0) + number
         self.weights_only = self.weights_only and other.weights_only
 
     @property
@@ -88,15 +108,12 @@ class Facts:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Facts:
         """Rebuild from a worker's answer. Raises KeyError, TypeError or ValueError where it is malformed."""
-        pairs = lambda rows: tuple((a, b) for a, b in rows)  # noqa: E731
         return cls(
             format=str(data["format"]),
             verdict=Verdict(data["verdict"]),
             findings=[Finding(**{**f, "severity": Severity(f["severity"])}) for f in data["findings"]],
-            programs=[Program(**{**p, "ranges": pairs(p["ranges"])}) for p in data["programs"]],
-            globals=[
-                GlobalUse(**{**g, "raw": pairs(g["raw"]), "verbs": tuple(g["verbs"])}) for g in data["globals"]
-            ],
+            programs=[Program(**{**p, "ranges": _pairs(p["ranges"])}) for p in data["programs"]],
+            globals=[GlobalUse(**{**g, "raw": _pairs(g["raw"]), "verbs": tuple(g["verbs"])}) for g in data["globals"]],
             calls=[Call(**c) for c in data["calls"]],
             code=[CodeFile(**c) for c in data["code"]],
             native=[CodeFile(**c) for c in data["native"]],
@@ -109,6 +126,9 @@ class Facts:
             summary=[str(s) for s in data["summary"]],
             weights_only=bool(data["weights_only"]),
             sha256=data["sha256"],
+            counts={str(k): int(v) for k, v in data["counts"].items()},
+            marks=[str(m) for m in data["marks"]],
+            references=[str(r) for r in data["references"]],
         )
 
 
@@ -131,3 +151,7 @@ def merge_globals(uses: list[GlobalUse]) -> list[GlobalUse]:
             worse.reason,
         )
     return list(merged.values())
+
+
+def _pairs(rows: Any) -> tuple[tuple[Any, Any], ...]:
+    return tuple((a, b) for a, b in rows)

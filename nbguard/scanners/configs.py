@@ -1,0 +1,97 @@
+"""JSON, and the code that a configuration tells a library to load.
+
+    facts = judge(job)
+    facts.references    # ["py:modeling_x.py", "repo:other/name/modeling_y.py"]
+
+Sources: `transformers/dynamic_module_utils.py` (`auto_map`, `custom_pipelines`, `custom_generate`),
+`diffusers` (`model_index.json`), sentence-transformers (`modules.json`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.facts import Facts
+
+NAMES = frozenset(
+    {
+        "config.json",
+        "tokenizer_config.json",
+        "processor_config.json",
+        "preprocessor_config.json",
+        "generation_config.json",
+        "image_processor_config.json",
+        "video_preprocessor_config.json",
+        "feature_extractor_config.json",
+        "modules.json",
+        "model_index.json",
+        "adapter_config.json",
+        "config_sentence_transformers.json",
+    }
+)
+"""Files that libraries look for code references in."""
+_CLASS = re.compile(r"(?:([\w.-]+/[\w.-]+)--)?([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)\Z")
+_MAX_REFERENCES = 1000
+
+
+def judge(job: Job) -> Facts | None:
+    """Facts of a JSON document; None where it is none. Only the known configuration files refer to code."""
+    name = job.name.rsplit("/", 1)[-1]
+    try:
+        value = json.loads(job.view.read(0, job.size))
+    except (ValueError, RecursionError):
+        if name in NAMES:
+            return unverifiable(job, "json", "json.malformed", "The configuration is no JSON that can be read.")
+        return None
+    facts = plain(job, "json")
+    if name not in NAMES:
+        return facts
+    folder = job.path.rpartition("/")[0]
+    for reference in _references(name, value):
+        match = _CLASS.match(reference) if isinstance(reference, str) else None
+        if match is None:
+            facts.unverifiable(
+                "config.reference",
+                job.path,
+                "auto_map",
+                "It names code in a way that is not understood.",
+                evidence=repr(reference)[:200],
+            )
+            continue
+        repository, module, _ = match.groups()
+        relative = module.replace(".", "/") + ".py"
+        where = (
+            f"repo:{repository}/{relative}" if repository else "py:" + (f"{folder}/{relative}" if folder else relative)
+        )
+        if where not in facts.references and len(facts.references) < _MAX_REFERENCES:
+            facts.references.append(where)
+    return facts
+
+
+def _references(name: str, value: Any) -> list[Any]:
+    """Everything in the document that libraries would take for the name of a class to import from the repository."""
+    if name == "modules.json":
+        rows = value if isinstance(value, list) else []
+        kinds = [row.get("type") for row in rows if isinstance(row, dict)]
+        return [k for k in kinds if not str(k).startswith(("sentence_transformers.", "torch.nn."))]
+    if not isinstance(value, dict):
+        return []
+    if name == "model_index.json":
+        pairs = [(k, v) for k, v in value.items() if isinstance(v, list) and len(v) == 2 and not k.startswith("__")]
+        known = ("diffusers", "transformers", None)
+        named = [f"{v[0]}.{v[1]}" for _, v in pairs if v[0] not in known and v[1] is not None and "." not in str(v[0])]
+        return [n for n in named if not n.startswith(("onnxruntime", "stable_diffusion.", "pipelines."))]
+    found: list[Any] = []
+    auto = value.get("auto_map")
+    for entry in auto.values() if isinstance(auto, dict) else [auto] if isinstance(auto, str) else []:
+        found += [e for e in (entry if isinstance(entry, list) else [entry]) if e is not None]
+    pipelines = value.get("custom_pipelines")
+    if isinstance(pipelines, dict):
+        found += [p.get("impl") for p in pipelines.values() if isinstance(p, dict)]
+    for inner in ("vision_config", "text_config", "audio_config"):
+        if isinstance(value.get(inner), dict):
+            found += _references(name, value[inner])
+    return found

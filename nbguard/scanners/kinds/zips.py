@@ -1,0 +1,312 @@
+"""Zips: PyTorch's checkpoints, TorchScript, packages and exports, numpy's `.npz`, and all the others.
+
+    facts = SCANNER.scan(job)
+
+What a zip is decides its loader: `torch.load` takes one with `constants.pkl` for TorchScript, `numpy.load` takes any
+for an `.npz`. Whatever the readers of zips could disagree on makes the file unverifiable; what is in it is judged all
+the same, since a payload that runs is worse than a doubt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from nbguard.artifact.model import NotScanned
+from nbguard.formats import npy, zip_reader
+from nbguard.formats.view import Part, View
+from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
+from nbguard.report.model import CodeFile, Finding, Severity, Verdict
+from nbguard.scanners import torchscript
+from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.facts import Facts
+
+MAX_STORED = 16 << 20
+"""Bytes; larger stored members of unknown zips are looked at where they lie instead of being copied."""
+
+
+class ZipScanner:
+    """Every kind of zip."""
+
+    name = "zip"
+
+    def recognise(self, job: Job) -> bool:
+        return job.head.startswith((zip_reader.LOCAL, b"PK\x05\x06"))
+
+    def scan(self, job: Job) -> Facts:
+        try:
+            directory = zip_reader.read_directory(job.view)
+        except zip_reader.ZipError as error:
+            return unverifiable(job, "zip", "zip.malformed", str(error))
+        return self.judge(job, directory)
+
+    def embedded(self, job: Job) -> Facts:
+        """The zip that ends a file of another format: Python's `zipfile` finds it, and so do loaders built on it."""
+        if self.recognise(job) or not zip_reader.has_end(job.view):
+            return Facts(format="")
+        try:
+            directory = zip_reader.read_directory(job.view)
+        except zip_reader.ZipError:
+            return Facts(format="")  # the four bytes of a zip's end by chance: no reader finds a zip here either
+        return self.judge(job, directory)
+
+    def judge(self, job: Job, directory: ZipDirectory) -> Facts:
+        kind = kind_of(directory)
+        facts = plain(job, kind)
+        facts.regions = {"data": 0, "code": 0, "unknown": max(0, directory.start)}
+        facts.marks.append(hashlib.sha256(job.view.read(*directory.directory)).hexdigest())
+        for rule, sentence in directory.problems:
+            facts.unverifiable(
+                rule,
+                job.path,
+                job.location,
+                sentence,
+                meaning="What one program checks is then not what another one loads.",
+                remedy="Ask the publisher for a file written by torch.save or numpy.savez, or better for safetensors.",
+            )
+        _JUDGES[kind](job, directory, facts)
+        covered = sum(e.compressed for e in directory.entries)
+        facts.regions["data"] += max(0, min(covered, job.size) - sum(facts.regions.values()))
+        facts.regions["unknown"] += max(0, job.size - sum(facts.regions.values()) - directory.directory[1])
+        facts.regions["data"] += max(0, job.size - sum(facts.regions.values()))
+        return facts
+
+
+SCANNER = ZipScanner()
+
+
+def kind_of(directory: ZipDirectory) -> str:
+    """What the members make of it: `torch-zip`, `torchscript`, `torch-package`, `torch-export`, `npz`, … or `zip`."""
+    names = [e.name.lower() for e in directory.entries]
+    inner = {n.partition("/")[2] for n in names}
+    if ".data/extern_modules" in inner:
+        return "torch-package"
+    if "constants.pkl" in inner:
+        return "torchscript"
+    if "archive_format" in inner or any(
+        n.startswith(("models/", "serialized_")) and n.endswith(".json") for n in inner
+    ):
+        return "torch-export"
+    if "data.pkl" in inner:
+        return "torch-zip"
+    if names and all(n.endswith(".npy") for n in names):
+        return "npz"
+    if "model.weights.h5" in names or ("metadata.json" in names and "config.json" in names):
+        return "keras"
+    return "zip"
+
+
+def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    """`torch.load` runs `<folder>/data.pkl`, the folder being that of the first entry, and reads `<folder>/data/*`."""
+    folder = directory.entries[0].name.partition("/")[0] + "/"
+    storages = 0
+    nbytes = 0
+    for entry in directory.entries:
+        name = entry.name
+        if not name.startswith(folder):
+            facts.unverifiable(
+                "torch.folders",
+                job.path,
+                name[:200],
+                "The entries lie in more than one folder; PyTorch would refuse this.",
+            )
+        local = name.partition("/")[2]
+        if local.startswith("data/") and "/" not in local[5:] and name.startswith(folder):
+            storages += 1
+            nbytes += entry.size
+            facts.blocks.append((name, entry.data, entry.size, entry_kind(entry)))
+            if entry.method != STORED:
+                facts.unverifiable(
+                    "torch.compressed-storage",
+                    job.path,
+                    name[:200],
+                    "A tensor's bytes are compressed, which PyTorch never writes.",
+                )
+            continue
+        if local.lower() in ("data.pkl", "constants.pkl") and local != local.lower():
+            facts.unverifiable(
+                "zip.case",
+                job.path,
+                name[:200],
+                "The program's name is in capitals: PyTorch finds it, other readers do not.",
+            )
+        _member(job, entry, facts, container="torch-zip" if local.lower() == "data.pkl" else "")
+    if storages:
+        facts.counts.update(tensors=storages, tensor_bytes=nbytes)
+
+
+def entry_kind(entry: ZipEntry) -> str:
+    """Raw bytes, whose type the program says."""
+    return "raw" if entry.method == STORED else "deflated"
+
+
+def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "") -> None:
+    """Judge one member by what it holds, and add it to `facts`."""
+    from nbguard.scanners.registry import examine
+    from nbguard.scanners.streams import run
+
+    if entry.name.endswith("/") and not entry.size:
+        return
+    data = _read(job, entry, facts)
+    if data is None:
+        return
+    inner = job.inside(data, member=entry.name, container=container or "zip-member")
+    if container:
+        judged = run(inner, inner.view, container=container)
+        facts.regions["code"] = facts.regions.get("code", 0) + inner.size
+        if not judged.programs and judged.verdict < Verdict.UNVERIFIABLE:
+            judged.unverifiable("pickle.none", job.path, entry.name[:200], "No pickle is where PyTorch expects one.")
+    else:
+        judged = examine(inner)
+        judged.regions.clear()
+        judged.containers.clear()
+        if judged.verdict is Verdict.UNVERIFIABLE and judged.format == "unknown" and not _loads_members(facts.format):
+            facts.not_scanned.append(
+                NotScanned(f"{job.path}!{entry.name}"[:500], "bytes of no known format, which the loader does not open")
+            )
+            return
+    judged.summary.clear()
+    judged.sha256 = None
+    facts.merge(judged)
+
+
+def _loads_members(kind: str) -> bool:
+    """Whether some loader of this kind may hand any member to something else; torch's own kinds do not."""
+    return kind not in ("torch-zip", "torchscript")
+
+
+def _read(job: Job, entry: ZipEntry, facts: Facts) -> bytes | View | None:
+    """The member's bytes; a view for large stored ones; None, and a finding, where they cannot be had."""
+    if not job.budget.member():
+        facts.unverifiable(
+            "limits.members", job.path, entry.name[:200], "The archive holds more entries than are looked at."
+        )
+        return None
+    if entry.method == STORED and entry.size > MAX_STORED:
+        return Part(job.view, entry.data, entry.size)
+    if not job.budget.take(entry.size):
+        facts.unverifiable("limits.unpacked", job.path, entry.name[:200], "The archive unpacks to more than is read.")
+        return None
+    try:
+        return zip_reader.read_member(job.view, entry, limit=job.limits.unpacked)
+    except zip_reader.ZipError as error:
+        facts.unverifiable("zip.member", job.path, entry.name[:200], str(error))
+        return None
+
+
+def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    """`torch.jit.load` runs the pickles in PyTorch's own machine and compiles the code beside them."""
+    for entry in directory.entries:
+        local = entry.name.partition("/")[2]
+        if local.startswith(("data/", "constants/")) and not local.endswith(".pkl"):
+            facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
+        elif local.startswith("code/") and local.endswith(".py"):
+            data = _read(job, entry, facts)
+            if data is None:
+                continue
+            source = data if isinstance(data, bytes) else data.read(0, data.size)
+            facts.code.append(CodeFile(f"{job.path}!{entry.name}", hashlib.sha256(source).hexdigest(), "torchscript"))
+            facts.regions["code"] += len(source)
+            torchscript.judge(job, entry.name, source, facts)
+        elif local.endswith((".debug_pkl", ".pkl")):
+            _member(job, entry, facts, container="torchscript")
+        else:
+            _member(job, entry, facts)
+    facts.weights_only = False
+    facts.add(
+        Finding(
+            "torchscript.code",
+            Severity.MEDIUM,
+            job.path,
+            "",
+            "This is a TorchScript archive: it brings its own compiled code.",
+            meaning="PyTorch runs parts of that code while loading, and the rest when the model is used.",
+            remedy="Load it only from a publisher you trust, or use a safetensors version of the weights.",
+        ),
+        Verdict.REVIEW,
+    )
+
+
+def _torch_package(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    facts.weights_only = False
+    for entry in directory.entries:
+        if entry.name.endswith((".py", ".pkl")):
+            _member(job, entry, facts)
+    facts.add(
+        Finding(
+            "torch.package",
+            Severity.HIGH,
+            job.path,
+            "",
+            "This is a torch.package archive: loading it runs the Python code in it.",
+            meaning="torch.package executes the archive's own modules with nothing in between.",
+            remedy="Do not load it. Ask for the weights as safetensors.",
+        ),
+        Verdict.DANGER,
+    )
+
+
+def _torch_export(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    _any_zip(job, directory, facts)
+    facts.unverifiable(
+        "format.unread",
+        job.path,
+        "",
+        "This is a torch.export archive, which nbguard cannot read yet.",
+        meaning="Its graph and its custom objects have not been looked at.",
+        remedy="Load the original weights, best as safetensors, instead of the exported program.",
+    )
+    facts.not_scanned.append(NotScanned(job.path, "a torch.export archive: its graph is not read yet"))
+
+
+def _npz(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    """`numpy.load` opens each member by its magic number, whatever it is called."""
+    for entry in directory.entries:
+        before = len(facts.blocks)
+        _npz_member(job, entry, facts)
+        if entry.method == STORED and len(facts.blocks) > before:
+            facts.blocks[before:] = [(m, entry.data + o, n, d) for m, o, n, d in facts.blocks[before:]]
+
+
+def _npz_member(job: Job, entry: ZipEntry, facts: Facts) -> None:
+    if entry.method == STORED and job.view.read(entry.data, 6) == npy.MAGIC:
+        from nbguard.scanners.kinds.npy import judge
+
+        judged = judge(job.inside(Part(job.view, entry.data, entry.size), member=entry.name, container="npz"))
+        judged.containers.clear()
+        judged.regions.clear()
+        facts.merge(judged)
+        return
+    _member(job, entry, facts)
+
+
+def _any_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    for entry in directory.entries:
+        if job.view.read(entry.data, 6) == npy.MAGIC and entry.method == STORED:
+            _npz_member(job, entry, facts)
+        else:
+            _member(job, entry, facts)
+    if not directory.entries:
+        facts.unverifiable("zip.empty", job.path, job.location, "The zip holds nothing.")
+
+
+def _keras(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    _any_zip(job, directory, facts)
+    facts.unverifiable(
+        "format.unread",
+        job.path,
+        job.location,
+        "This is a Keras archive, which nbguard cannot read yet.",
+        meaning="Its layers may hold Python code (Lambda), which has not been looked at.",
+        remedy="Load a safetensors version of the weights, or rebuild the model from code you trust.",
+    )
+
+
+_JUDGES = {
+    "torch-zip": _torch_zip,
+    "torchscript": _torchscript,
+    "torch-package": _torch_package,
+    "torch-export": _torch_export,
+    "npz": _npz,
+    "keras": _keras,
+    "zip": _any_zip,
+}

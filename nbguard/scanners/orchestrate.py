@@ -1,0 +1,221 @@
+"""From open files to one report.
+
+with open_path("model.pt") as opened:
+    report = scan_opened(opened)
+report.verdict, report.summary
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from nbguard.artifact.model import Artifact, ArtifactFile, NotScanned, canonical_digest
+from nbguard.artifact.sources import Opened, OpenedFile
+from nbguard.errors import TargetError
+from nbguard.report.model import Contract, FileReport, Finding, Report, Severity, Verdict
+from nbguard.scanners.base import Limits
+from nbguard.scanners.evidence import decompiled
+from nbguard.scanners.facts import Facts, merge_globals
+from nbguard.scanners.pool import scan_file
+from nbguard.scanners.references import resolve
+from nbguard.scanners.sentences import summary
+
+Progress = Callable[[float, str], None]
+"""(share that is done, 0 to 1; what is being read)."""
+DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown"})
+"""Formats that by themselves make no folder a model."""
+_DOCUMENTS = (
+    "readme",
+    "license",
+    "licence",
+    "notice",
+    "changelog",
+    "citation",
+    "use_policy",
+    "contributing",
+    "copying",
+)
+_DOCUMENT_SUFFIXES = frozenset(
+    {".md", ".rst", ".csv", ".tsv", ".log", ".html", ".pdf", ".ipynb", ".gitattributes", ".gitignore"}
+)
+
+
+def scan_opened(
+    opened: Opened, *, loader: str | None = None, limits: Limits | None = None, progress: Progress | None = None
+) -> Report:
+    """Judge every file of `opened` in the worker, and put the findings, the contract and the verdict together.
+
+    Whatever goes wrong with a file is in the report as unverifiable; nothing but an interrupt is raised.
+    """
+    started = time.monotonic()
+    limits = limits or Limits()
+    facts = _scan_all(opened, loader, limits, progress)
+    resolve(opened, facts)
+    inert = {path for path, found in facts.items() if _is_inert(path, found, opened, facts)}
+    for file in opened.files:
+        if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:
+            facts[file.path].findings = decompiled(file, facts[file.path], limits)
+    return _report(opened, facts, inert, loader, time.monotonic() - started)
+
+
+def scan(
+    target: str,
+    *,
+    revision: str | None = None,
+    loader: str | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Judge a path, or a repository on the Hub (`org/name`, `hf://org/name@revision`), without loading anything.
+
+    Raises:
+        TargetError: it cannot be found or read, or it is a folder without a model. One plain sentence.
+    """
+    from nbguard.scanners.targets import open_target
+
+    with open_target(target, revision) as opened:
+        report = scan_opened(opened, loader=loader, limits=limits, progress=progress)
+        if opened.kind == "directory" and not any(holds_model(f) for f in report.files):
+            raise TargetError(f"{opened.target} holds no model and no code that comes with one.")
+    return report
+
+
+def holds_model(file: FileReport) -> bool:
+    """Whether the file is something that a loader of models opens, or code for one."""
+    return not file.inert and (file.format not in DATA or file.format == "python" or file.verdict is not Verdict.SAFE)
+
+
+def _scan_all(opened: Opened, loader: str | None, limits: Limits, progress: Progress | None) -> dict[str, Facts]:
+    total = sum(f.size for f in opened.files) + 1
+    done = 0
+    companions = frozenset(f.path for f in opened.files)
+    out: dict[str, Facts] = {}
+    for number, file in enumerate(opened.files):
+
+        def tick(share: float, file: OpenedFile = file, done: int = done) -> None:
+            if progress is not None:
+                progress(min(1.0, (done + max(0.0, share) * file.size) / total), file.path)
+
+        tick(0.0)
+        asked = loader if opened.kind in ("path", "stream") and number == 0 else None
+        out[file.path] = _scan_one(file, companions - {file.path}, asked, limits, tick)
+        if number >= len(opened.files) - 1 or len(opened.files) > 256:
+            file.park()
+        done += file.size
+    if progress is not None:
+        progress(1.0, "")
+    return out
+
+
+def _scan_one(
+    file: OpenedFile, companions: frozenset[str], loader: str | None, limits: Limits, tick: Callable[[float], None]
+) -> Facts:
+    try:
+        facts = scan_file(file.fd, path=file.path, limits=limits, loader=loader, companions=companions, progress=tick)
+        if not file.sealed and not file.unchanged():
+            facts.unverifiable("source.changed", file.path, "", "The file was changed while it was being looked at.")
+    except TargetError as error:
+        facts = Facts(format="unknown", regions={"unknown": file.size})
+        facts.unverifiable("source.changed", file.path, "", str(error))
+    return facts
+
+
+def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) -> bool:
+    """Lies beside the model and no loader opens it. The only file of a target is never inert."""
+    if opened.kind in ("path", "stream"):
+        return path != opened.files[0].path and path not in facts[opened.files[0].path].companions
+    name = PurePosixPath(path).name.lower()
+    if found.format in ("media", "tensorboard"):
+        return True
+    if found.format == "text" and found.verdict is Verdict.SAFE:
+        stem = name.split(".")[0]
+        return stem in _DOCUMENTS or PurePosixPath(name).suffix in _DOCUMENT_SUFFIXES or name in _DOCUMENT_SUFFIXES
+    if found.format == "json" and found.verdict is Verdict.SAFE:
+        return name.endswith(".ipynb")
+    if found.format == "empty":
+        return not name.endswith((".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".safetensors", ".npy", ".npz"))
+    return found.format == "python" and "py:unreferenced" in found.references
+
+
+def _report(opened: Opened, facts: dict[str, Facts], inert: set[str], loader: str | None, seconds: float) -> Report:
+    from nbguard import rules
+
+    loaded = [facts[f.path] for f in opened.files if f.path not in inert]
+    files = tuple(_file_report(f, facts[f.path], f.path in inert) for f in opened.files)
+    files += tuple(FileReport(n.path, 0, "unreachable", Verdict.UNVERIFIABLE) for n in opened.unreachable)
+    contract = Contract(
+        programs=tuple(p for f in loaded for p in f.programs),
+        globals=tuple(merge_globals([g for f in loaded for g in f.globals])),
+        calls=tuple(c for f in loaded for c in f.calls),
+        code=tuple(c for f in loaded for c in f.code),
+        native=tuple(c for f in loaded for c in f.native),
+        companions=tuple(sorted({c for f in loaded for c in f.companions})),
+        containers={k: v for f in loaded for k, v in f.containers.items()},
+        layout={p: d for p, f in facts.items() if p not in inert and (d := f.layout_digest)},
+        effects=tuple(sorted({e for f in loaded for e in f.effects})),
+    )
+    findings = [f for found in facts.values() for f in found.findings]
+    findings += [
+        Finding(
+            "source.unreachable",
+            Severity.HIGH,
+            n.path,
+            "",
+            f"This file could not be opened: {n.why}",
+            meaning="A loader may open it all the same.",
+            remedy="Copy the files into one folder and scan that.",
+        )
+        for n in opened.unreachable
+    ]
+    findings.sort(key=lambda f: (-f.severity, f.file, f.location))
+    report = Report(
+        target=opened.target,
+        artifact=Artifact(
+            opened.target,
+            opened.kind,
+            tuple(ArtifactFile(f.path, f.size, f.format, f.pin, f.sha256, f.inert) for f in files),
+            opened.commit,
+        ),
+        files=files,
+        findings=tuple(findings),
+        contract=contract,
+        not_scanned=(
+            *(n for f in facts.values() for n in f.not_scanned),
+            *opened.not_opened,
+            *opened.unreachable,
+        ),
+        provenance={**opened.provenance, **({"commit": opened.commit} if opened.commit else {})},
+        rules_version=rules.VERSION,
+        weights_only=all(f.weights_only for f in loaded),
+        seconds=seconds,
+    )
+    return dataclasses.replace(report, summary=summary(report, facts))
+
+
+def _file_report(file: OpenedFile, found: Facts, inert: bool) -> FileReport:
+    return FileReport(
+        file.path, file.size, found.format, found.verdict, inert, found.sha256, _pin(file, found), dict(found.regions)
+    )
+
+
+def _pin(file: OpenedFile, found: Facts) -> str:
+    """The digest of all bytes where there is one, else that of what executes and of where the data lies."""
+    if found.sha256:
+        return f"sha256:{found.sha256}"
+    return "layout:" + canonical_digest(
+        [
+            "nbguard.layout/1",
+            file.size,
+            found.format,
+            sorted(p.sha256 for p in found.programs),
+            sorted(c.sha256 for c in found.code),
+            sorted(found.blocks),
+            found.marks,
+        ]
+    )
+
+
+__all__ = ["NotScanned", "Progress", "scan", "scan_opened"]

@@ -1,0 +1,107 @@
+"""Which code of a folder loading a model would run: what its configurations name, and what that imports.
+
+    resolve(opened, facts)
+
+Python files that nothing names and no library looks for by itself are marked `py:unreferenced`: they lie beside the
+model, and are inert unless they act.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from nbguard.artifact.model import NotScanned
+from nbguard.artifact.sources import Opened
+from nbguard.report.model import Finding, Severity, Verdict
+from nbguard.scanners.facts import Facts
+
+_LOOKED_FOR = (
+    "modeling_",
+    "configuration_",
+    "tokenization_",
+    "processing_",
+    "image_processing_",
+    "feature_extraction_",
+    "video_processing_",
+    "audio_",
+    "generation_",
+    "pipeline",
+    "handler",
+    "generate",
+    "model",
+    "custom_",
+)
+"""How files are called that libraries or their users import by name (`custom_generate/generate.py`, `handler.py`)."""
+
+
+def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
+    """Follow the references; what is named and not there makes the file that names it unverifiable."""
+    if opened.kind in ("path", "stream"):
+        return
+    refused = opened.provenance.get("remote_code") == "refused"
+    pending = [path for path, found in facts.items() if found.format == "json" and found.references]
+    seen: set[str] = set(pending)
+    while pending:
+        path = pending.pop()
+        for reference in facts[path].references:
+            kind, _, where = reference.partition(":")
+            named = _find(kind, where, facts)
+            if named is None:
+                if facts[path].format == "json" and not refused:
+                    _missing(facts[path], path, kind, where)
+            elif named not in seen:
+                seen.add(named)
+                pending.append(named)
+    for path, found in facts.items():
+        if found.format == "python" and path not in seen:
+            _unreferenced(path, found, opened)
+
+
+def _find(kind: str, where: str, facts: dict[str, Facts]) -> str | None:
+    """The file that a reference means. Code of another repository lies below that repository's name."""
+    if kind == "py":
+        packaged = where.removesuffix(".py") + "/__init__.py"
+        return where if where in facts else packaged if packaged in facts else None
+    flat = where.replace("/", "--", 1)
+    return next((p for p in (where, flat, f"models--{flat}") if p in facts), None)
+
+
+def _missing(found: Facts, path: str, kind: str, where: str) -> None:
+    if kind == "repo":
+        found.add(
+            Finding(
+                "code.cross-repository",
+                Severity.HIGH,
+                path,
+                "auto_map",
+                f"It takes code from another repository: {where[:200]}.",
+                meaning="That code was not looked at, and its owner can change it at any time.",
+                remedy="Load with trust_remote_code=False, or scan the other repository and pin its commit.",
+            ),
+            Verdict.UNVERIFIABLE,
+        )
+        found.not_scanned.append(NotScanned(where[:300], "code in another repository, named by auto_map"))
+    else:
+        found.add(
+            Finding(
+                "code.missing",
+                Severity.MEDIUM,
+                path,
+                "auto_map",
+                f"It names code that is not there: {where[:200]}.",
+                meaning="A load that trusts remote code would fail, or find the file somewhere else.",
+                remedy="Load with trust_remote_code=False.",
+            ),
+            Verdict.REVIEW,
+        )
+
+
+def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
+    """A hub load opens only what its loader asked for, so that whatever is open there counts."""
+    name = PurePosixPath(path).name
+    if opened.kind == "hub" or name.startswith(_LOOKED_FOR):
+        return
+    if found.verdict is Verdict.DANGER:
+        found.verdict = Verdict.REVIEW
+    elif found.verdict <= Verdict.REVIEW:
+        found.references.append("py:unreferenced")

@@ -1,0 +1,139 @@
+"""Pickle streams: where the bytes for the inert machine come from, and when its judgement counts.
+
+facts = scan_pickles(job)          # None where no loader of pickles would run anything
+facts = as_pickle_too(job)         # for bytes that another reading has claimed already
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import pickletools
+from collections.abc import Iterator
+from dataclasses import replace
+
+from nbguard.artifact.model import NotScanned
+from nbguard.formats.view import BytesView, FileView, View
+from nbguard.report.model import Verdict
+from nbguard.scanners.base import Job, unverifiable
+from nbguard.scanners.facts import Facts
+
+IN_MEMORY = 512 << 20
+"""Streams up to this many bytes are copied, so that nobody can change them between judging and hashing."""
+_WINDOWS = (1 << 20, 64 << 20)
+"""How much of a file of another format is offered to the pickle machine."""
+PICKLE_LOADERS = frozenset(
+    {
+        "torch.load",
+        "pickle.load",
+        "pickle.loads",
+        "pickle.Unpickler",
+        "joblib.load",
+        "pandas.read_pickle",
+        "dill.load",
+        "cloudpickle.load",
+    }
+)
+
+
+def scan_pickles(job: Job) -> Facts | None:
+    """Judge the bytes as programs laid end to end; None where they are no program at all and hold nothing harmful."""
+    if not job.size:
+        return None
+    facts = run(job, job.view)
+    wanted = job.loader in PICKLE_LOADERS and not job.member
+    if facts.programs or facts.verdict is Verdict.DANGER or wanted:
+        facts.format = "joblib" if _by_joblib(facts) else "pickle"
+        facts.containers[job.path] = _named(facts.format, job)
+        if job.container:
+            facts.containers = {}
+        return facts
+    return None
+
+
+def run(job: Job, view: View, *, container: str = "", base: int = 0, many: bool = True) -> Facts:
+    """The inert machine's judgement on `view`."""
+    return run_at(job, view, container=container, base=base, many=many)[0]
+
+
+def run_at(job: Job, view: View, *, container: str = "", base: int = 0, many: bool = True) -> tuple[Facts, int]:
+    """The same, and the offset (counted from the start of `view`) behind the last program."""
+    from nbguard.scanners.pickle import scan_stream
+
+    with _bytes(view) as data:
+        return scan_stream(
+            data,
+            file=job.path,
+            member=job.member,
+            base=base,
+            container=container or job.container or "pickle",
+            compression=job.compression,
+            many=many,
+            companions=job.companions,
+        )
+
+
+@contextlib.contextmanager
+def _bytes(view: View) -> Iterator[bytes | mmap.mmap]:
+    if isinstance(view, BytesView):
+        yield view.data
+    elif isinstance(view, FileView) and view.size > IN_MEMORY:
+        with mmap.mmap(view.fd, view.size, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
+    else:
+        yield view.read(0, view.size)
+
+
+def _by_joblib(facts: Facts) -> bool:
+    return any(use.dotted.startswith(("joblib.numpy_pickle", "sklearn.externals.joblib")) for use in facts.globals)
+
+
+def _named(format: str, job: Job) -> str:
+    return f"{format}+{job.compression}" if job.compression else format
+
+
+def as_pickle_too(job: Job) -> Facts:
+    """What a loader of pickles would do with a file of another format.
+
+    It counts where the stream runs to its end, or does harm before it breaks. Everything else is what such loaders
+    say about it too: no pickle.
+    """
+    nothing = Facts(format="")
+    if not job.size or job.head[:2] == b"PK":
+        return nothing  # a plain Unpickler refuses a persistent id at once, and torch looks for zips first
+    for window in _WINDOWS:
+        data = job.view.read(0, window)
+        try:
+            facts = run(replace(job, companions=frozenset()), BytesView(data), many=False)
+        except (MemoryError, RecursionError):
+            return unverifiable(job, "pickle", "limits.memory", "Read as a pickle it takes more memory than allowed.")
+        if facts.verdict is Verdict.DANGER or (facts.programs and _complete(data)):
+            facts.format = "pickle"
+            facts.containers = {}
+            return facts
+        if len(data) == job.size or not _goes_on(data):
+            return nothing
+    nothing.not_scanned.append(NotScanned(job.path, f"as a pickle: only the first {_WINDOWS[-1]:,} bytes were tried"))
+    nothing.verdict = Verdict.UNVERIFIABLE
+    return nothing
+
+
+def _complete(data: bytes) -> bool:
+    """Whether one program runs to its STOP in these bytes. An empty one (`.` first) builds nothing and is none."""
+    try:
+        return sum(1 for _ in pickletools.genops(data)) > 1
+    except Exception:  # noqa: BLE001 - genops raises whatever a malformed argument makes it raise
+        return False
+
+
+def _goes_on(data: bytes) -> bool:
+    """Whether the stream breaks off for want of bytes rather than for a byte that is no opcode."""
+    try:
+        for _ in pickletools.genops(data):
+            pass
+    except ValueError as error:
+        text = str(error)
+        return "exhausted" in text or "remain" in text or "newline" in text
+    except Exception:  # noqa: BLE001 - see above
+        return False
+    return False
