@@ -56,11 +56,15 @@ def scan_target(target: str, *, revision: str | None = None, progress: Progress 
 
 
 def scan_opened(opened: Opened, target: str, progress: Progress | None = None) -> Report:
-    """The report on what is open, under the limits that are set, with the target as it was given."""
+    """The report on what is open, under the limits that are set, with the target as it was given.
+
+    The person's own modules are in its contract by the digests of their code, as they are when a load is decided on.
+    """
     from nbguard import scanners, settings
+    from nbguard.hooks.local_code import with_local_modules
 
     report = scanners.scan_opened(opened, limits=settings.scan_limits(), progress=progress)
-    return replace(report, target=_storable(target))
+    return with_local_modules(replace(report, target=_storable(target)))
 
 
 def approve(
@@ -138,9 +142,9 @@ def expiry(text: str, now: float | None = None) -> float | None:
     if word == "never":
         return None
     moment: float | None = None
-    if match := re.fullmatch(r"(\d{1,9})([mhdw])", word):
+    if match := re.fullmatch(r"([0-9]{1,9})([mhdw])", word):
         moment = start + int(match[1]) * _UNITS[match[2]]
-    elif re.fullmatch(r"\d{4}-\d{2}-\d{2}", word):
+    elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", word):
         try:
             day = datetime.datetime.fromisoformat(word).replace(tzinfo=datetime.UTC)
         except ValueError:
