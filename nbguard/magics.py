@@ -13,7 +13,6 @@ Thin: what the subcommands do is in `nbguard.commands`, how a report looks in `n
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -96,7 +95,7 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
 
         target = _one(options, "a file, a folder or a Hub repository")
         with progress(f"Looking into {target}") as moved:
-            report = actions.scan_target(_expanded(target), revision=options.revision, progress=moved)
+            report = actions.scan_target(target, revision=options.revision, progress=moved)
         history.note(report, "scanned")
         show(report)
 
@@ -125,7 +124,7 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         expires = None if options.expires is None else actions.expiry(options.expires)
         with progress(f"Looking into {target}") as moved:
             given, _ = actions.approve(
-                _expanded(target),
+                target,
                 revision=options.revision,
                 reason=options.reason,
                 expires=expires,
@@ -195,11 +194,6 @@ def _one(options: argparse.Namespace, what: str) -> str:
         raise UsageError(f"%safemodel {options.command} takes {what}; quote it where there are blanks in it.")
     word: str = options.what[0]
     return word
-
-
-def _expanded(target: str) -> str:
-    """`~` as the shell would expand it."""
-    return os.path.expanduser(target) if target.startswith("~") else target
 
 
 __all__ = ["SafeModelMagics", "register", "show", "unregister"]

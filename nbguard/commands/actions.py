@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import getpass
-import os
 import re
 import time
 from collections.abc import Callable
@@ -37,34 +36,24 @@ class ActionError(NbguardError):
 
 def open_target(target: str, revision: str | None = None) -> Opened:
     """Open a path or a Hub repository (`org/name`, `hf://org/name@revision`). Raises TargetError."""
-    from nbguard.artifact.sources import open_path
+    from nbguard.scanners import targets
 
-    if not target.startswith("hf://") and os.path.lexists(target):
-        return open_path(target)
-    from nbguard.artifact.hub import is_repo_id, open_repo
-
-    name, _, named = target.removeprefix("hf://").partition("@")
-    if is_repo_id(name) and "/" in name:
-        return open_repo(name, revision=revision or named or None)
-    return open_path(target)
+    return targets.open_target(target, revision)
 
 
 def scan_target(target: str, *, revision: str | None = None, progress: Progress | None = None) -> Report:
     """The report on a path or a Hub repository. Raises TargetError."""
-    with open_target(target, revision) as opened:
-        return scan_opened(opened, target, progress)
+    from nbguard import scanners, settings
+
+    report = scanners.scan(target, revision=revision, limits=settings.scan_limits(), progress=progress)
+    return _as_given(report, target)
 
 
 def scan_opened(opened: Opened, target: str, progress: Progress | None = None) -> Report:
-    """The report on what is open, under the limits that are set, with the target as it was given.
-
-    The person's own modules are in its contract by the digests of their code, as they are when a load is decided on.
-    """
+    """The report on what is open, under the limits that are set."""
     from nbguard import scanners, settings
-    from nbguard.hooks.local_code import with_local_modules
 
-    report = scanners.scan_opened(opened, limits=settings.scan_limits(), progress=progress)
-    return with_local_modules(replace(report, target=_storable(target)))
+    return _as_given(scanners.scan_opened(opened, limits=settings.scan_limits(), progress=progress), target)
 
 
 def approve(
@@ -188,6 +177,12 @@ def _is_digest(given: str, digest: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{12,64}", word) is not None and digest.startswith(word)
 
 
-def _storable(target: str) -> str:
-    """`target`; bytes in it that are no UTF-8 as visible escapes, so that every format can hold it."""
-    return target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _as_given(report: Report, target: str) -> Report:
+    """With the target as the person gave it; bytes in it that are no UTF-8 as visible escapes.
+
+    The person's own modules are in its contract by the digests of their code, as they are when a load is decided on.
+    """
+    from nbguard.hooks.local_code import with_local_modules
+
+    shown = target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return with_local_modules(replace(report, target=shown))
