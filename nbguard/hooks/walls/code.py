@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbguard.errors import ContractViolation
 from nbguard.hooks import grants
-from nbguard.hooks.walls import scope
+from nbguard.hooks.walls import code_effects
 
 if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
@@ -156,7 +156,7 @@ class VerifiedLoader(Loader):
         # A function made of the module's code runs as the module does, and its call raises no audit event of its own:
         # inside the wall every `exec` is then one that the code itself asked for.
         run = FunctionType(compile(source, self.path, "exec", dont_inherit=True), module.__dict__)
-        with scope.machine(grant) if grant.enforced else contextlib.nullcontext():
+        with code_effects.importing(grant) if grant.enforced else contextlib.nullcontext():
             run()
         self._loaded(module)
 

@@ -1,0 +1,56 @@
+"""All that an installation has changed, and the way back.
+
+hooks = Installed()
+hooks.swap(torch.load, around)
+hooks.replace(pickle, "loads", guarded)
+hooks.undo()                    # everything is again what it was, object for object
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nbguard.hooks.imports import PostImport
+from nbguard.hooks.swap import Swapped, swap
+
+
+class Installed:
+    """What is in place, in the order it was put there."""
+
+    def __init__(self) -> None:
+        self.imports = PostImport()
+        self._undo: list[Callable[[], None]] = []
+        self._swapped: set[int] = set()
+
+    def swap(self, function: Callable[..., Any], around: Callable[..., Any]) -> Swapped | None:
+        """Let calls of `function` go to `around(original, *args, **kwargs)`. None where that is so already."""
+        if id(function) in self._swapped:
+            return None
+        swapped = swap(function, around)
+        self._swapped.add(id(function))
+        self._undo.append(swapped.restore)
+        return swapped
+
+    def replace(self, owner: Any, name: str, value: Any) -> Any:
+        """Set `owner.name`, and give back what stood there."""
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+
+        def undo() -> None:
+            if getattr(owner, name) is value:
+                setattr(owner, name, before)
+
+        self._undo.append(undo)
+        return before
+
+    def on_undo(self, action: Callable[[], None]) -> None:
+        """Have `action` called when everything is taken back."""
+        self._undo.append(action)
+
+    def undo(self) -> None:
+        """Take everything back, the last first."""
+        self.imports.remove()
+        while self._undo:
+            self._undo.pop()()
+        self._swapped.clear()

@@ -1,0 +1,148 @@
+"""`pickle.load`, `pickle.loads`, `pickle.Unpickler` and their Python twins.
+
+    pickle.load(open("model.pkl", "rb"))        # scanned, asked about, rehearsed, then run on the scanned bytes
+
+The C functions have no code to exchange, so the names in `pickle` are replaced; a name bound earlier (`from pickle import
+loads`) reaches the C function, where the names wall denies by default. The Python machine's `load` is exchanged, which
+reaches every subclass, those of joblib and pandas too.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from nbguard.hooks import caller
+from nbguard.hooks.installed import Installed
+from nbguard.hooks.streams import Stream
+from nbguard.hooks.unpickling import Options, unpickle
+from nbguard.hooks.walls import scope
+from nbguard.hooks.walls.feed import Feed
+
+
+def guard(hooks: Installed, pickle: ModuleType) -> None:
+    """Guard the module `pickle`."""
+    c_loads, c_load = pickle.loads, pickle.load
+    machine: type[Any] = pickle.Unpickler
+
+    def load(
+        file: Any, *, fix_imports: bool = True, encoding: str = "ASCII", errors: str = "strict", buffers: Any = ()
+    ) -> Any:
+        """Read one pickle from an open file, guarded by nbguard. See `pickle.load`."""
+        how = {"fix_imports": fix_imports, "encoding": encoding, "errors": errors}
+        who = caller.find(2)
+        if who.kind == "machinery":
+            return c_load(file, **how, buffers=buffers)
+        return _run(c_loads, Stream.of_file(file), "pickle.load", who, how, buffers)
+
+    def loads(
+        data: Any, /, *, fix_imports: bool = True, encoding: str = "ASCII", errors: str = "strict", buffers: Any = ()
+    ) -> Any:
+        """Read one pickle from bytes, guarded by nbguard. See `pickle.loads`."""
+        how = {"fix_imports": fix_imports, "encoding": encoding, "errors": errors}
+        who = caller.find(2)
+        if who.kind == "machinery":
+            return c_loads(data, **how, buffers=buffers)
+        if isinstance(data, str):
+            raise TypeError("a bytes-like object is required, not 'str'")
+        return _run(c_loads, Stream.of_bytes(data), "pickle.loads", who, how, buffers)
+
+    for function in (load, loads):
+        function.__module__, function.__qualname__ = "pickle", function.__name__
+        hooks.replace(pickle, function.__name__, function)
+    hooks.replace(pickle, "Unpickler", _guarded(machine, hooks))
+    hooks.swap(pickle._Unpickler.load, _python_machine)
+
+
+def _run(
+    c_loads: Callable[..., Any], stream: Stream, loader: str, who: caller.Caller, how: dict[str, Any], buffers: Any
+) -> Any:
+    kept = None if buffers is None or buffers == () else list(buffers)
+    options = Options(**how, buffers=kept)
+    return unpickle(stream, loader, who, options, lambda program: c_loads(program, **how, buffers=kept))
+
+
+def _guarded(machine: type[Any], hooks: Installed) -> type[Any]:
+    """A drop-in for `pickle.Unpickler`: the C machine, which is given one program at a time and only after it passed."""
+    active = [True]
+    hooks.on_undo(active.clear)
+
+    class Unpickler(machine):
+        """This reads pickles from a binary file, guarded by nbguard. See the standard library's documentation."""
+
+        def __init__(
+            self,
+            file: Any,
+            *,
+            fix_imports: bool = True,
+            encoding: str = "ASCII",
+            errors: str = "strict",
+            buffers: Any = (),
+        ) -> None:
+            kept = None if buffers is None or buffers == () else list(buffers)
+            self.__feed = Feed()
+            self.__how = Options(fix_imports, encoding, errors, kept)
+            self.__file = file
+            if not callable(getattr(file, "read", None)) or not callable(getattr(file, "readline", None)):
+                raise TypeError("file must have 'read' and 'readline' attributes")
+            machine.__init__(
+                self, self.__feed.reader, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=kept
+            )
+
+        def load(self) -> Any:
+            """Read one pickle. The memo is kept, as always, for the next one."""
+            if not hasattr(self, "_Unpickler__feed"):
+                return machine.load(self)
+            who = caller.find(2)
+            stream = Stream.of_file(self.__file)
+            how = self.__how
+
+            def run(program: bytes) -> Any:
+                self.__feed.put(program)
+                return machine.load(self)
+
+            if not active or who.kind == "machinery":
+                return run(_next_program(stream))
+            plain = type(self).find_class is machine.find_class
+            options = Options(how.fix_imports, how.encoding, how.errors, how.buffers, plain)
+            return unpickle(stream, "pickle.Unpickler", who, options, run)
+
+    Unpickler.__module__, Unpickler.__qualname__ = "pickle", "Unpickler"
+    return Unpickler
+
+
+def _next_program(stream: Stream) -> bytes:
+    """Exactly the next program, where it is not guarded."""
+    from nbguard.hooks.streams import one_pickle
+
+    data = stream.rest()
+    return stream.take(len(one_pickle(io.BytesIO(data))))
+
+
+def _python_machine(original: Callable[..., Any], self: Any) -> Any:
+    """`pickle._Unpickler.load`, in every subclass."""
+    running = scope.current()
+    file = getattr(getattr(self, "_file_read", None), "__self__", None)
+    if running is not None and getattr(self, "nbguard_composite", False):
+        return original(self)
+    who = caller.find(2)
+    if who.kind == "machinery" or file is None:
+        return original(self)
+    stream = Stream.of_file(file)
+    options = Options(
+        getattr(self, "fix_imports", True), getattr(self, "encoding", "ASCII"), getattr(self, "errors", "strict"), None,
+        plain=False,
+    )  # fmt: skip
+
+    def run(program: bytes) -> Any:
+        before = self._file_read, self._file_readline
+        source = io.BytesIO(program)
+        self._file_read, self._file_readline = source.read, source.readline
+        try:
+            return original(self)
+        finally:
+            self._file_read, self._file_readline = before
+
+    return unpickle(stream, "pickle._Unpickler", who, options, run)

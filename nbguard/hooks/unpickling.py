@@ -1,0 +1,167 @@
+"""Every pickle program goes through here before a machine runs it: recognised, or admitted; rehearsed; then run.
+
+    unpickle(Stream.of_bytes(data), "pickle.loads", caller.find(2), options, run)
+
+`run(program)` is the real machine on exactly these bytes. It runs with the names and effects walls up.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from nbguard.artifact.model import LoadRequest
+from nbguard.errors import ContractViolation
+from nbguard.hooks import grants, walk
+from nbguard.hooks.caller import Caller
+from nbguard.hooks.grants import Grant
+from nbguard.hooks.streams import Stream
+from nbguard.hooks.walls import scope
+from nbguard.hooks.walls.rehearsal import NotFree, first_program, rehearse
+
+Run = Callable[[bytes], Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the program is to be read; the rehearsal reads it the same way."""
+
+    fix_imports: bool = True
+    encoding: str = "ASCII"
+    errors: str = "strict"
+    buffers: Any = None
+    plain: bool = True
+    """The machine resolves names itself, so that the second wall sees them all. A subclass with its own `find_class`
+    may not: such a program is always scanned."""
+
+
+def unpickle(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
+    """Load the pickle that comes next in `stream`. Raises LoadBlocked, and what the real machine raises."""
+    running = scope.current()
+    known = stream.recognise(_candidates(stream, who))
+    if known is not None and known[0].enforced:
+        return perform(known[0], stream.take(known[1].length), options, run)
+    outer = grants.current()
+    if outer is not None:
+        outer.still_allowed()
+    if running is None and options.plain and _may_be_plain(stream, who):
+        length = _free_length(stream)
+        if length is not None:
+            return run(stream.take(length))
+    return _admitted(stream, loader, who, options, run)
+
+
+def perform(grant: Grant, program: bytes, options: Options, run: Run) -> Any:
+    """Rehearse a program of `grant`, then run it behind the walls."""
+    clear_extension_cache()
+    kept = list(options.buffers) if options.buffers is not None else None
+    with scope.outside():
+        rehearse(
+            program,
+            grant,
+            fix_imports=options.fix_imports,
+            encoding=options.encoding,
+            errors=options.errors,
+            buffers=kept,
+        )
+    return behind_walls(grant, lambda: run(program))
+
+
+def behind_walls(grant: Grant, run: Callable[[], Any]) -> Any:
+    """Run a machine with names and effects held to the contract of `grant`. The walls take this frame as their edge."""
+    with _entered(grant), scope.machine(grant):
+        return run()
+
+
+def clear_extension_cache() -> None:
+    """Forget what EXT opcodes resolved to before: a cached one raises no event."""
+    import copyreg
+
+    copyreg._extension_cache.clear()  # type: ignore[attr-defined]  # the machine's own cache, private by name only
+
+
+def _entered(grant: Grant) -> AbstractContextManager[Any]:
+    return grant if grants.current() is None or not grant._entered else grants.outer()
+
+
+def _candidates(stream: Stream, who: Caller) -> list[tuple[Grant, Any]]:
+    """Programs that may be run without asking anew: those of this request, of this very file, and, for a library in
+    whatever thread, those of every load that is on."""
+    request = grants.current()
+    inside = set(map(id, request.grants)) if request is not None else set()
+    return [
+        (grant, program)
+        for grant, program in grants.programs()
+        if id(grant) in inside or who.kind == "library" or (stream.file is not None and grant.belongs_to(stream.file))
+    ]
+
+
+def _may_be_plain(stream: Stream, who: Caller) -> bool:
+    """Bytes in memory, and what libraries read for themselves, need no question while every global in them is free.
+
+    A file that the person names is always scanned and shown.
+    """
+    return stream.file is None or who.kind == "library" or isinstance(stream.file, io.BytesIO)
+
+
+def _free_length(stream: Stream) -> int | None:
+    """Length of the program that comes next if all it names is free; None for everything else, broken bytes too."""
+    size = 1 << 16
+    while True:
+        data = stream.peek(size)
+        try:
+            length, free = first_program(data)
+        except NotFree:
+            return None
+        except (
+            EOFError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            MemoryError,
+            _Unpickling,
+        ):
+            if len(data) < size:
+                return None
+            size *= 8
+            continue
+        return length if free else None
+
+
+def _admitted(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
+    from nbguard.artifact.sources import open_bytes
+
+    data = stream.rest()
+    if not data:
+        raise EOFError("Ran out of input")
+    name = stream.name
+    label = os.path.basename(name) if name else "<stream>"
+    request = LoadRequest(loader, name or "<stream>", "stream", {}, in_person_code=who.kind == "person")
+    with scope.outside(), open_bytes(data, name=label or "<stream>") as opened:
+        grant = walk.admit(request, opened)
+    if not grant.enforced:
+        return behind_walls(grant, lambda: run(stream.take(len(data))))
+    known = stream.recognise((grant, p) for p in grant.contract.programs)
+    if known is None:
+        raise walk.violation(grant, "what comes first in it is not a pickle program that was scanned.")
+    if stream.file is not None:
+        grant.keep_with(stream.file)
+    with grant:
+        return perform(grant, stream.take(known[1].length), options, run)
+
+
+def _unpickling_error() -> type[Exception]:
+    import pickle
+
+    return pickle.UnpicklingError
+
+
+_Unpickling = _unpickling_error()
+
+__all__ = ["ContractViolation", "Options", "behind_walls", "clear_extension_cache", "perform", "unpickle"]

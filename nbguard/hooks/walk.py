@@ -1,0 +1,210 @@
+"""The way from a load request to a grant: scan, look up, decide, ask, record.
+
+    with open_path("model.pt") as opened, admit(request, opened) as grant:
+        ...                                     # load, under grant.contract
+
+Raises LoadBlocked where the answer is no; the exception carries the report in short and the command that would approve
+it. Every way out of here is in the audit log, and a log that cannot be written stops the load.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nbguard.artifact.model import LoadRequest
+from nbguard.errors import ContractViolation, LoadBlocked
+from nbguard.hooks import grants
+from nbguard.hooks.grants import Grant
+from nbguard.hooks.local_code import with_local_modules
+from nbguard.hooks.walls import scope
+from nbguard.report.model import Report, Verdict
+
+if TYPE_CHECKING:
+    from nbguard.approvals import Approval
+    from nbguard.artifact.sources import Opened
+    from nbguard.gate.answer import Answer
+    from nbguard.policy import Decision
+
+Settled = Callable[[Report], "tuple[str, bool] | None"]
+
+_BORN = os.getpid()
+
+
+def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, settled: Settled | None = None) -> Grant:
+    """Decide on one load. Raises LoadBlocked; KeyboardInterrupt where a person interrupts the question.
+
+    Args:
+        nested: whether this is part of another load, which raises no question; by default, whether one is on.
+        settled: says of a report why no question is needed any more, and whether a person accepted it; None where one
+            is. For loads that come in several calls (configuration, tokenizer, model of one commit).
+    """
+    outer = grants.current()
+    with scope.outside():
+        if outer is not None:
+            outer.still_allowed()
+        report = with_local_modules(scan(request, opened))
+        if (owner := _already_granted(report)) is not None:
+            _record("load.nested", request, report, None, owner=owner.report.artifact.digest)
+            return Grant(report, opened, request, owner.accepted_by_person, owner.enforced)
+        approved = find_approval(report, opened)
+        if approved is None and settled is not None and (before := settled(report)) is not None:
+            why, by_person = before
+            _record("load.settled", request, report, None, why=why)
+            return Grant(report, opened, request, accepted_by_person=by_person)
+        decision = _decide(report, request, approved, nested=outer is not None if nested is None else nested)
+        if not decision.enforced:
+            return _watched(request, opened, report, decision)
+        if decision.action == "allow":
+            tell(report, decision, request)
+            _record("load.allowed", request, report, decision)
+            return Grant(report, opened, request, accepted_by_person=approved is not None)
+        if decision.action == "ask":
+            answer = ask(report, decision, request)
+            _record(f"load.{_WORDS[answer.choice]}", request, report, decision, who=answer.who, reason=answer.reason)
+            if answer.choice == "always":
+                _remember(report, opened, answer)
+            if answer.choice in ("once", "always") and report.verdict is not Verdict.UNVERIFIABLE:
+                return Grant(report, opened, request, accepted_by_person=True)
+            raise grants.refuse(LoadBlocked(_message(report, "Refused: nothing was loaded."), report))
+        tell(report, decision, request)
+        _record("load.refused", request, report, decision)
+        raise grants.refuse(LoadBlocked(_message(report, decision.reason), report))
+
+
+_WORDS = {"once": "accepted", "always": "approved", "refuse": "refused"}
+
+
+def scan(request: LoadRequest, opened: Opened) -> Report:
+    """What the scanners say about what is opened. A seam: tests put a blinded scanner here."""
+    from nbguard.gate import progress
+    from nbguard.scanners import scan_opened
+
+    if not (request.in_person_code and _somebody_there()):
+        return scan_opened(opened, loader=request.loader)
+    with progress(f"Looking into {request.source}") as moved:
+        return scan_opened(opened, loader=request.loader, progress=moved)
+
+
+def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
+    """Ask the person. A seam: tests answer here."""
+    from nbguard import gate
+
+    return gate.ask(report, decision, request)
+
+
+def tell(report: Report, decision: Decision, request: LoadRequest) -> None:
+    """Show a person the one line about what was decided without a question."""
+    from nbguard import gate
+
+    if request.in_person_code and _somebody_there():
+        gate.announce(report, decision, request)
+
+
+def find_approval(report: Report, opened: Opened) -> Approval | None:
+    """The approval that covers exactly this, if a person gave one."""
+    from nbguard.approvals import Store
+
+    return Store().find(report, opened)
+
+
+def blocked(why: str, loader: str, source: str) -> LoadBlocked:
+    """A refusal for which there is no report: logged, final for the outer request, and returned to be raised."""
+    from nbguard.approvals import AuditLog
+
+    with scope.outside():
+        AuditLog().record("load.refused", loader=loader, target=source, why=why)
+    return grants.refuse(LoadBlocked(f"nbguard stopped {loader}: {why}"))
+
+
+def note(event: str, **fields: Any) -> None:
+    """An entry in the audit log for something that needed no decision."""
+    from nbguard.approvals import AuditLog
+
+    with scope.outside():
+        AuditLog().record(event, **fields)
+
+
+def _decide(report: Report, request: LoadRequest, approved: Approval | None, *, nested: bool) -> Decision:
+    from nbguard import policy, settings
+
+    mode = settings.load().mode
+    person = request.in_person_code and not nested and _somebody_there()
+    situation = policy.Situation(approved=approved, person=person, request=request, mode=mode)
+    decision = policy.decide(report, policy.current(), situation)
+    if decision.action != "allow" and report.verdict is Verdict.SAFE and not request.in_person_code:
+        reason = "A library unpickles explained data for itself."
+        return policy.Decision("allow", "compact", (), (*decision.rules, "safe.library"), reason)
+    return decision
+
+
+def _watched(request: LoadRequest, opened: Opened, report: Report, decision: Decision) -> Grant:
+    """In the modes `observe` and `warn` a load is logged, and shown, but not stopped."""
+    _record("load.allowed" if decision.action == "allow" else "load.not_stopped", request, report, decision)
+    if "mode.warn" in decision.rules:
+        tell(report, decision, request)
+    return Grant(report, opened, request, enforced=False)
+
+
+def _already_granted(report: Report) -> Grant | None:
+    """The grant in force that holds every program and all the code of this report: a load nested in it."""
+    wanted = {p.sha256 for p in report.contract.programs} | {c.sha256 for c in report.contract.code}
+    if not wanted or report.verdict is Verdict.UNVERIFIABLE:
+        return None
+    request = grants.current()
+    for grant in request.grants if request is not None else ():
+        held = {p.sha256 for p in grant.contract.programs} | {c.sha256 for c in grant.contract.code}
+        if wanted <= held and set(report.contract.containers.values()) <= {
+            *grant.contract.containers.values(), *(p.container for p in grant.contract.programs)
+        }:  # fmt: skip
+            return grant
+    return None
+
+
+def _somebody_there() -> bool:
+    """Whether a question can be asked. Never in a forked child: the front-end talks to its parent."""
+    from nbguard import gate
+
+    return os.getpid() == _BORN and gate.frontend() != "none"
+
+
+def _remember(report: Report, opened: Opened, answer: Answer) -> None:
+    from nbguard.approvals import Store
+
+    Store().remember(report, opened, answer.who, answer.reason)
+
+
+def _message(report: Report, reason: str) -> str:
+    from nbguard.report.text import brief
+
+    return f"{reason}\n{brief(report)}"
+
+
+def _record(event: str, request: LoadRequest, report: Report, decision: Decision | None, **more: Any) -> None:
+    from nbguard.approvals import AuditLog
+
+    AuditLog().record(
+        event,
+        loader=request.loader,
+        target=request.source,
+        verdict=report.verdict.word,
+        artifact=report.artifact.digest,
+        contract=report.contract.digest,
+        person=request.in_person_code,
+        rules=list(decision.rules) if decision is not None else [],
+        **more,
+    )
+
+
+def violation(grant: Grant, why: str) -> ContractViolation:
+    """What a wall raises: logged, final for the outer request, and naming what was not in the contract."""
+    request = grant.request
+    with scope.outside():
+        _record("load.violation", request, grant.report, None, why=why)
+    message = f"nbguard stopped {request.loader} of {request.source} in the middle: {why} Nothing more of it was run."
+    stopped = ContractViolation(message, grant.report)
+    for outer in grant.requests:
+        outer.refuse(stopped)
+    grants.refuse(stopped)
+    return stopped

@@ -1,0 +1,101 @@
+"""What a repository's code may do while it is being imported: define things, and import libraries. Nothing else.
+
+    with importing(grant):
+        run()                   # os.system, a socket, a file opened for writing: ContractViolation
+
+The events are those of the third wall for pickles. One thing is different here: honest modules use `@dataclass`,
+`namedtuple` and decorators of torch, which make functions from text and look into functions. Such an event passes where
+the code that raises it is an installed library's own, not the repository's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from nbguard.hooks import trust
+from nbguard.hooks.walls import effects
+
+if TYPE_CHECKING:
+    from nbguard.hooks.grants import Grant
+
+MAKING = ("exec", "compile", "code.__new__", "function.__new__", "object.__getattr__", "object.__setattr__",
+          "object.__delattr__", "marshal.load", "gc.get")  # fmt: skip
+"""Events of making and looking into functions; they pass where an installed library raises them."""
+_DEEPEST = 400
+"""Frames looked at for an import of a library that is on."""
+
+
+def _make() -> tuple[Callable[[Grant], AbstractContextManager[None]], Callable[[], AbstractContextManager[None]]]:
+    """The context variable and the hook live in a closure: no importable name leads to them."""
+    running: ContextVar[list[Grant] | None] = ContextVar("nbguard.importing", default=None)
+    added: list[bool] = []
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        token = running.get()
+        if token:
+            _judge(token[0], event, args)
+
+    @contextlib.contextmanager
+    def importing(grant: Grant) -> Iterator[None]:
+        """Hold what runs inside to the contract of `grant`; a copy of this context is held to nothing afterwards."""
+        if not added:
+            added.append(True)
+            sys.addaudithook(hook)
+        token = [grant]
+        before = running.set(token)
+        try:
+            yield
+        finally:
+            token.clear()
+            running.reset(before)
+
+    @contextlib.contextmanager
+    def outside() -> Iterator[None]:
+        """Step out of the wall for nbguard's own work in the middle of it."""
+        before = running.set(None)
+        try:
+            yield
+        finally:
+            running.reset(before)
+
+    return importing, outside
+
+
+importing, outside = _make()
+
+
+def _judge(grant: Grant, event: str, args: tuple[Any, ...]) -> None:
+    what = effects._effect(event, args)
+    if what is None or any(event == e or event.startswith(e) for e in grant.contract.effects if e):
+        return
+    frame = sys._getframe(2)
+    if frame.f_code.co_filename.startswith("<frozen importlib") and effects._of_import_system(event, args, grant):
+        return
+    if event.startswith(MAKING) and trust.is_installed(frame.f_code.co_filename):
+        return
+    if _importing_a_library(frame):
+        return
+    from nbguard.hooks import walk
+
+    with outside():
+        problem = walk.violation(grant, f"the code that came with it tried {what} while it was imported.")
+    raise problem
+
+
+def _importing_a_library(frame: FrameType | None) -> bool:
+    """Whether the event happens in the import of an installed module that the repository's code asked for."""
+    below: FrameType | None = None
+    for _ in range(_DEEPEST):
+        if frame is None or frame.f_globals.get("__name__") == "nbguard.hooks.walls.code":
+            return False
+        by_import_system = frame.f_code.co_filename.startswith("<frozen importlib")
+        if by_import_system and below is not None and below.f_code.co_name == "<module>":
+            return trust.is_installed(below.f_code.co_filename)
+        below, frame = frame, frame.f_back
+    return False

@@ -1,0 +1,41 @@
+"""The second wall: every global that any pickle machine of this process asks for.
+
+    judge(grant, "os", "system")        # raises ContractViolation, or LoadBlocked where no contract is in force
+
+`pickle.find_class` is raised before a name is resolved, by the C machine and the Python one, whoever calls them. With a
+contract in force the name must pass it. With none, in a thread that belongs to no load or through a function that was
+bound before nbguard came, only globals pass that are harmless whatever is done with them, and machinery that unpickles
+what its own processes sent. A thread beside a load does not inherit that load's contract: its arguments were not checked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbguard.hooks import caller
+from nbguard.hooks.walls.permissions import Permissions, free
+
+if TYPE_CHECKING:
+    from nbguard.hooks.grants import Grant
+
+
+def judge(grant: Grant | None, module: str, name: str) -> None:
+    """Let a global pass, or raise."""
+    if grant is not None:
+        if (module, name) not in grant.permitted:
+            Permissions(grant).name(module, name)
+        return
+    who = caller.find(2)
+    if who.kind == "machinery":
+        return
+    if free(module, name):
+        return
+    from nbguard.hooks import walk
+
+    shown = ascii(f"{module}.{name}"[:200])[1:-1]
+    raise walk.blocked(
+        f"a pickle names {shown}, and nobody was asked about this load. It reached Python's unpickling past the guarded "
+        "functions, or in a thread of its own; load it through pickle.load or pickle.loads, called by that name",
+        "unpickling",
+        ascii(who.module[:120])[1:-1],
+    )

@@ -1,0 +1,150 @@
+"""The second wall's judgement: may this load name this global, and do that with it?
+
+    Permissions(grant).name("collections", "OrderedDict")       # raises ContractViolation where not
+
+A name must be in the contract, come from the installation and not from a file beside the notebook, and stand in the
+rules with what is done to it. The rules are read again here: what the scanner concluded from them does not count. What
+the rules do not know needs a person who accepted it.
+"""
+
+from __future__ import annotations
+
+import _compat_pickle
+import sys
+
+from nbguard.hooks import trust
+from nbguard.hooks.grants import Grant
+from nbguard.hooks.local_code import digest, resolve
+from nbguard.hooks.walls import never
+from nbguard.report.model import GlobalUse
+
+CAPS: dict[tuple[str, str], frozenset[str]] = {
+    ("numpy", "memmap"): frozenset({"named"}),
+    ("numpy._core.memmap", "memmap"): frozenset({"named"}),
+    ("numpy.core.memmap", "memmap"): frozenset({"named"}),
+}
+"""The wall's own limits, tighter than any rule: a memory map that is made opens a file, for writing if asked to."""
+
+ALIASES: dict[tuple[str, str], tuple[str, str]] = {
+    ("pandas._libs.internals", "_unpickle_block"): ("pandas.core.internals.blocks", "new_block"),
+    ("pandas._libs.tslibs.nattype", "_nat_unpickle"): ("pandas._libs.tslibs.nattype", "__nat_unpickle"),
+    ("pandas.core.indexes.base", "Index"): ("pandas.core.indexes.numeric", "*"),
+    ("pandas.core.dtypes.dtypes", "SparseDtype"): ("pandas.core.arrays.sparse.dtype", "SparseDtype"),
+    ("torch._tensor", "*"): ("torch.tensor", "*"),
+}
+"""Renames that loaders make themselves before they resolve a name: what is resolved → what stands in the program
+(pandas 3.1 `compat/pickle_compat.py`, torch 2.13 `serialization.py`)."""
+
+
+def mapped(module: str, name: str) -> tuple[str, str]:
+    """The Python 3 spelling of a Python 2 global."""
+    if (module, name) in _compat_pickle.NAME_MAPPING:
+        return _compat_pickle.NAME_MAPPING[module, name]
+    return _compat_pickle.IMPORT_MAPPING.get(module, module), name
+
+
+def free(module: str, name: str) -> bool:
+    """Whether a global may be used with no contract in force: harmless whatever is done with it, and the real one."""
+    from nbguard import rules
+
+    for spelled in {(module, name), mapped(module, name)}:
+        if never.forbidden(*spelled):
+            return False
+    rule = rules.lookup(*mapped(module, name))
+    return rule is not None and rule.free and _origin_holds(module, name)
+
+
+class Permissions:
+    """Answers for one grant. Every refusal is a ContractViolation that names what was not in the contract."""
+
+    def __init__(self, grant: Grant) -> None:
+        self._grant = grant
+        self._uses: dict[tuple[str, str], GlobalUse] = {}
+        for use in grant.contract.globals:
+            self._uses[use.module, use.name] = use
+            for module, name in use.raw:
+                self._uses.setdefault((module, name), use)
+
+    def use(self, module: str, name: str) -> GlobalUse | None:
+        """The contract's entry for a global in any of its spellings."""
+        found = self._uses.get((module, name)) or self._uses.get(mapped(module, name))
+        if found is None:
+            for key in ((module, name), (module, "*")):
+                if key in ALIASES:
+                    other, theirs = ALIASES[key]
+                    found = next((u for (m, n), u in self._uses.items() if m == other and theirs in ("*", n)), None)
+        return found
+
+    def name(self, module: str, name: str) -> None:
+        """Check that the global may be named at all. Raises ContractViolation."""
+        grant = self._grant
+        if not grant.enforced or grant.permitted.get((module, name)):
+            return
+        use = self.use(module, name)
+        if use is None:
+            self._stop(module, name, "is not in the contract that was accepted")
+            return
+        told = grant.accepted_danger and use.level == "gadget"
+        for spelled in {(module, name), mapped(module, name)}:
+            if never.own(*spelled) or (never.forbidden(*spelled) and not told):
+                self._stop(module, name, "may never be used by a model file")
+        self._check_origin(module, name, use, told)
+        grant.permitted[module, name] = True
+
+    def verb(self, module: str, name: str, verb: str) -> None:
+        """Check that the global may be used in this way: `newobj`, `reduce`, `build`, `mutated`."""
+        from nbguard import rules
+
+        grant = self._grant
+        if not grant.enforced:
+            return
+        key = mapped(module, name)
+        cap = CAPS.get(key)
+        rule = rules.lookup(*key)
+        if rule is not None and verb in rule.verbs and (cap is None or verb in cap):
+            return
+        use = self.use(module, name)
+        if (
+            grant.accepted_by_person
+            and use is not None
+            and verb in use.verbs
+            and (cap is None or grant.accepted_danger)
+        ):
+            return
+        self._stop(module, name, f"would be used in a way that was not accepted ({_WORDS.get(verb, verb)})")
+
+    def _check_origin(self, module: str, name: str, use: GlobalUse, told: bool) -> None:
+        from nbguard import rules
+
+        grant = self._grant
+        target, qualname = mapped(module, name)
+        if trust.origin(target) != "installed" or (module != target and trust.origin(module) == "local"):
+            local = module if trust.origin(module) == "local" else target
+            if not grant.accepted_by_person or local not in grant.contract.local_modules:
+                self._stop(module, name, "comes from a file of your own, not from an installed library")
+            names = {u.name for u in grant.contract.globals if u.module == local}
+            if digest(local, names) != grant.contract.local_modules[local]:
+                self._stop(module, name, "means other code than when it was accepted")
+            loaded = sys.modules.get(local)
+            if loaded is not None and resolve(loaded, qualname) is None:
+                self._stop(module, name, "is no class or function of that module itself")
+            return
+        rule = rules.lookup(target, qualname)
+        if rule is None and not grant.accepted_by_person:
+            self._stop(module, name, "is not known to the rules, and nobody accepted it")
+        if rule is None and "." in qualname and not told:
+            self._stop(module, name, "reaches through an object")
+
+    def _stop(self, module: str, name: str, why: str) -> None:
+        from nbguard.hooks import walk
+
+        shown = ascii(f"{module}.{name}"[:200])[1:-1]
+        raise walk.violation(self._grant, f"{shown} {why}.")
+
+
+_WORDS = {"reduce": "called", "newobj": "instantiated", "build": "given state", "mutated": "changed"}
+
+
+def _origin_holds(module: str, name: str) -> bool:
+    target, _ = mapped(module, name)
+    return trust.origin(target) == "installed" and (module == target or trust.origin(module) != "local")

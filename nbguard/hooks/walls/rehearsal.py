@@ -1,0 +1,135 @@
+"""A pickle program is rehearsed with inert actors before a real machine sees it.
+
+    rehearse(program, grant, encoding="ASCII")      # raises ContractViolation; nothing real is resolved or called
+
+The real C machine runs the program over classes that do nothing but check: every global, everything that is done with
+it (called, instantiated, given state, changed) and the arguments that matter. The bytes are the very bytes that run
+afterwards, and a pickle program has no branches, so what passes here is what happens there. It is the wall's own
+machine: it takes nothing from the scanner, and does not let a blind one be fooled.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nbguard.hooks.grants import Grant
+from nbguard.hooks.walls import arguments
+from nbguard.hooks.walls.inert import Inert, Kind
+from nbguard.hooks.walls.permissions import Permissions, free, mapped
+
+_Machine: type[Any] = pickle.Unpickler
+"""The C class itself, taken before anything is intercepted."""
+
+
+def rehearse(
+    program: bytes | memoryview,
+    grant: Grant,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = None,
+) -> None:
+    """Check everything that `program` would do against the contract of `grant`.
+
+    `fix_imports`, `encoding` and `errors` are those of the real load, so that both read the same names. Raises
+    ContractViolation, and whatever the real machine raises for bytes that are no complete pickle. A load that a person
+    accepted as dangerous is not rehearsed: it is held to its bytes, names and effects.
+    """
+    if not grant.enforced or grant.accepted_danger or not grant.contract.globals:
+        return
+    permissions = Permissions(grant)
+    stage = arguments.Stage(permissions, grant)
+    _run(program, _Stagehand(stage), fix_imports, encoding, errors, buffers)
+
+
+def first_program(data: bytes | memoryview) -> tuple[int, bool]:
+    """(length of the pickle program that `data` starts with, whether every global it names is free).
+
+    Raises what the machine raises where `data` holds no complete program.
+    """
+    stagehand = _Census()
+    source = io.BufferedReader(io.BytesIO(data), 1 << 17)
+    machine = _inert_machine(stagehand)(source, encoding="latin1")
+    machine.load()
+    return source.tell(), stagehand.all_free
+
+
+def _run(
+    program: bytes | memoryview, hand: Any, fix_imports: bool, encoding: str, errors: str, buffers: Iterable[Any] | None
+) -> None:
+    source = io.BufferedReader(io.BytesIO(program), 1 << 17)
+    stand_ins = None if buffers is None else [b"" for _ in buffers]
+    machine = _inert_machine(hand)(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins)
+    machine.load()
+
+
+def _inert_machine(hand: Any) -> type[Any]:
+    class Rehearsal(_Machine):  # type: ignore[misc]  # a base class known only at run time
+        def find_class(self, module: str, name: str) -> Any:
+            return hand.actor(module, name)
+
+        def persistent_load(self, pid: Any) -> Any:
+            return hand.persistent(pid)
+
+    return Rehearsal
+
+
+class _Stagehand:
+    """Hands out one inert class for each global, after the name itself has passed."""
+
+    def __init__(self, stage: arguments.Stage) -> None:
+        self._stage = stage
+        self._actors: dict[tuple[str, str], Kind] = {}
+
+    def actor(self, module: str, name: str) -> Any:
+        found = self._actors.get((module, name))
+        if found is None:
+            self._stage.permissions.name(module, name)
+            found = Kind.make(mapped(module, name), self._stage)
+            self._actors[module, name] = found
+        return found
+
+    def persistent(self, pid: Any) -> Any:
+        self._stage.persistent(pid)
+        return Kind.make(("", "persistent id"), self._stage).bare()
+
+
+class _Anything:
+    """A stage on which nothing is checked: only the names are looked at."""
+
+    def happened(self, verb: str, kind: Kind, subject: Inert | None, args: tuple[Any, ...]) -> Any:
+        return None if subject is not None else kind.bare()
+
+    def on_global(self, kind: Kind) -> None:
+        return None
+
+
+class _Census:
+    """Finds out whether a program names anything but free globals."""
+
+    def __init__(self) -> None:
+        self.all_free = True
+        self._stage: Any = _Anything()
+        self._actors: dict[tuple[str, str], Any] = {}
+        self._free: Callable[[str, str], bool] = free
+
+    def actor(self, module: str, name: str) -> Any:
+        found = self._actors.get((module, name))
+        if found is None:
+            if not self._free(module, name):
+                self.all_free = False
+                raise NotFree(f"{module}.{name}")
+            found = self._actors[module, name] = Kind.make((module, name), self._stage)
+        return found
+
+    def persistent(self, pid: Any) -> Any:
+        self.all_free = False
+        raise NotFree("persistent id")
+
+
+class NotFree(Exception):  # noqa: N818 - a signal between two functions of this module's caller, not an error
+    """The program names something that needs a contract."""
