@@ -1,7 +1,9 @@
 """Who is asked, and how what was decided is told.
 
-answer = ask(report, decision, request)      # the widget, else typed text, else a refusal
-announce(report, decision, request)          # what was decided without a question
+    answer = ask(report, decision, request)      # the widget, else typed text, else a refusal
+    announce(report, decision, request)          # what was decided without a question
+
+Every way that does not end with a person's own answer ends in a refusal.
 """
 
 from __future__ import annotations

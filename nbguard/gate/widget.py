@@ -81,7 +81,8 @@ def show_static(slot: Slot, report: Report, decision: Decision | None, told: Out
         page = report_html.compact(report, decision, outcome=told)
         slot.show_static(page, report_text.outcome_line(report, told))
     else:
-        page = report_html.render(report, decision, outcome=told, loader=loader, opened=False)
+        opened = report.verdict is Verdict.UNVERIFIABLE  # nothing was asked before this, so nobody has read it yet
+        page = report_html.render(report, decision, outcome=told, loader=loader, opened=opened)
         slot.show_static(page, report_text.render(report, decision, outcome=told))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from nbguard.report import words
 from nbguard.report.escape import BLOCK, attribute, html
-from nbguard.report.model import FileReport, Report, Severity
+from nbguard.report.model import FileReport, Report, Severity, Verdict
 
 MOST_FINDINGS = 60
 MOST_ROWS = 60
@@ -36,6 +36,10 @@ def does(report: Report) -> str:
     """Plain sentences of what loading would do."""
     rows = "".join(f"<li>{html(s)}</li>" for s in words.summary(report)[:20])
     return _part("What loading it would do", f'<ul class="nbg-does">{rows}</ul>')
+
+
+def _list(sentences: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html(s, 600)}</li>" for s in sentences) + "</ul>"
 
 
 def _part(title: str, inside: str) -> str:
@@ -143,7 +147,7 @@ def provenance(report: Report) -> str:
         rows.append(("Rules", report.rules_version))
     inside = "".join(f"<dt>{html(k, 40)}</dt><dd>{html(v)}</dd>" for k, v in rows)
     note = next((report.provenance[k] for k in ("publisher", "source", "path") if report.provenance.get(k)), "")
-    return _fold("Where it came from", html(note, 120), f'<dl class="nbg-facts">{inside}</dl>')
+    return _fold("Where it came from", html(note, 120), f"<dl>{inside}</dl>")
 
 
 def files(report: Report) -> str:
@@ -171,7 +175,8 @@ def _file(file: FileReport) -> str:
 
 def contract(report: Report) -> str:
     """What loading may do, in words and then to the letter."""
-    told = "".join(f"<li>{html(s, 600)}</li>" for s in words.contract_sentences(report))
+    unread = report.verdict is Verdict.UNVERIFIABLE  # nothing can be allowed of it, so nothing is promised
+    told = "" if unread else _list(words.contract_sentences(report))
     letter = _names(report) + _programs(report) + _code(report)
     if report.contract.calls:
         rows = "".join(
@@ -181,9 +186,9 @@ def contract(report: Report) -> str:
         letter += f"<table><tr><th>Call</th><th>Arguments</th></tr>{rows}</table>"
     digest = f'<p class="nbg-quiet">Contract {html(report.contract.digest)}</p>'
     return _fold(
-        "What it may do if you accept",
-        "and nothing else",
-        f'<ul>{told}</ul><div class="nbg-scroll">{letter}</div>{digest}',
+        "What could be read of it" if unread else "What it may do if it is accepted",
+        "" if unread else "and nothing else",
+        f'{told}<div class="nbg-scroll">{letter}</div>{digest}',
     )
 
 
@@ -227,7 +232,7 @@ def not_scanned(report: Report, *, opened: bool = False) -> str:
     """What was not looked at, and why; said even where it is nothing."""
     if not report.not_scanned:
         return (
-            '<p class="nbg-part nbg-quiet">Everything that was named above was looked at.</p>' if report.files else ""
+            '<p class="nbg-part nbg-quiet">Nothing that a loader would open was left out.</p>' if report.files else ""
         )
     rows = "".join(
         f"<tr><td>{html(n.path, 160)}</td><td>{html(n.why)}</td></tr>" for n in report.not_scanned[:MOST_ROWS]

@@ -96,7 +96,8 @@ def render(
     page = _Page(width, color)
     verdict = words.VERDICTS[report.verdict]
     badge = page.paint(f" {verdict.symbol} {verdict.name.upper()} ", _SGR[report.verdict])
-    page.lines.append(f"{badge} {terminal(report.target, 160)}")
+    page.lines.append(badge)
+    page.add(terminal(report.target, 160), sgr="1")
     page.add(verdict.headline)
     if outcome:
         page.add(terminal(outcome.text, 600), sgr="1")
@@ -108,9 +109,10 @@ def render(
     _findings(page, report)
     _bytes(page, report)
     _not_scanned(page, report)
-    page.title("What it may do if it is accepted, and nothing else")
-    for sentence in words.contract_sentences(report):
-        page.add(terminal(sentence, 600), first="  • ")
+    if report.verdict is not Verdict.UNVERIFIABLE:
+        page.title("What it may do if it is accepted, and nothing else")
+        for sentence in words.contract_sentences(report):
+            page.add(terminal(sentence, 600), first="  • ")
     page.title("Files")
     ordered = sorted(report.files, key=lambda f: (f.inert, -int(f.verdict), f.path))
     for file in ordered[:MOST_ROWS]:
@@ -211,13 +213,13 @@ def next_steps(report: Report) -> list[str]:
             "What could not be read to the end cannot be approved. Ask for it in a format that can, safetensors first."
         )
     elif command is None:
-        out.append("A stream has no name to approve it by: answer the question in a notebook, or load it from a file.")
+        out.append("It has no name to approve it by: answer the question in a notebook, or load it from a file.")
     elif report.verdict is Verdict.DANGER:
         out.append("Do not load it. If you know what it does and your policy lets it be approved:")
         out.append(f"  {command}")
     else:
         out.append("To approve exactly this content, for you and from now on:")
         out.append(f"  {command}")
-    if report.artifact.kind != "stream":
+    if report.artifact.kind != "stream" and len(report.target) <= words.LONGEST:
         out.append(f"The whole report:  nbguard scan {target}")
     return out

@@ -163,7 +163,10 @@ def contract_sentences(report: Report) -> list[str]:
 
 
 def regions(report: Report) -> dict[str, int]:
-    """Bytes by what they are, over all files that a loader would open. What is not explained counts as unknown."""
+    """Bytes by what they are, over all files that a loader would open.
+
+    What no scanner measured is data in a file that is safe, for safe means explained, and unknown in any other.
+    """
     totals = {key: 0 for key, _, _ in REGIONS}
     for file in report.files:
         if file.inert:
@@ -173,17 +176,22 @@ def regions(report: Report) -> dict[str, int]:
             amount = max(0, int(file.regions.get(key, 0)))
             totals[key] += amount
             known += amount
-        totals["unknown"] += max(int(file.regions.get("unknown", 0)), file.size - known, 0) if file.regions else 0
-    if not any(totals.values()):
-        # No scanner measured anything: the picture must not be empty, and must not claim knowledge.
-        totals["unknown"] = sum(f.size for f in report.files if not f.inert)
+        unknown = max(0, int(file.regions.get("unknown", 0)))
+        totals["unknown"] += unknown
+        rest = "data" if file.verdict is Verdict.SAFE else "unknown"
+        totals[rest] += max(0, file.size - known - unknown)
     return totals
+
+
+LONGEST = 1_000
+"""Characters of a target that are put into a command to be copied."""
 
 
 def approve_command(report: Report) -> str | None:
     """The exact command that approves this content, or None where no command can.
 
-    An unverifiable report cannot be approved; a stream has no name that a later command could find it by.
+    An unverifiable report cannot be approved; a stream has no name that a later command could find it by, and a name of
+    more than `LONGEST` characters is no use to a person.
     """
     if report.verdict is Verdict.UNVERIFIABLE or report.artifact.kind == "stream":
         return None
@@ -192,6 +200,8 @@ def approve_command(report: Report) -> str | None:
         target = report.provenance.get("path", target)
         if not os.path.isabs(target):
             target = os.path.abspath(target)
+    if len(target) > LONGEST:
+        return None
     words = ["nbguard", "approve", quote(target)]
     if report.artifact.commit:
         words += ["--revision", quote(report.artifact.commit)]
