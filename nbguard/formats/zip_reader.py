@@ -66,6 +66,8 @@ class ZipDirectory:
     """(offset, length) of the central directory."""
     comment: int = 0
     """Bytes of the archive's comment."""
+    gaps: int = 0
+    """Bytes between the entries that belong to none of them."""
 
     def doubt(self, rule: str, sentence: str) -> None:
         if (rule, sentence) not in self.problems and len(self.problems) < 50:
@@ -248,9 +250,18 @@ def _check_ranges(out: ZipDirectory, directory: int) -> None:
     for entry in sorted(out.entries, key=lambda e: e.header):
         if entry.header < behind:
             out.doubt("zip.overlap", f"The entry {entry.name[:100]} shares bytes with another one.")
+        elif behind:
+            out.gaps += _beyond_descriptor(entry.header - behind)
         behind = max(behind, entry.data + entry.compressed)
     if behind > directory:
         out.doubt("zip.overlap", "An entry reaches into the zip directory.")
+    elif out.entries:
+        out.gaps += _beyond_descriptor(directory - behind)
+
+
+def _beyond_descriptor(gap: int) -> int:
+    """What is left of a gap when a data descriptor (12 to 24 bytes) may lie in it."""
+    return gap if gap > 24 else 0
 
 
 def read_member(view: View, entry: ZipEntry, *, limit: int) -> bytes:

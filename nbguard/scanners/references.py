@@ -99,7 +99,8 @@ def _missing(found: Facts, path: str, kind: str, where: str) -> None:
 def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
     """A hub load opens only what its loader asked for, so that whatever is open there counts."""
     name = PurePosixPath(path).name
-    if opened.kind == "hub" or name.startswith(_LOOKED_FOR):
+    asked_for = opened.kind == "hub" and opened.provenance.get("scope") != "whole repository"
+    if asked_for or name.startswith(_LOOKED_FOR):
         return
     if found.verdict is Verdict.DANGER:
         found.verdict = Verdict.REVIEW

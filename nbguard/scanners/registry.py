@@ -58,7 +58,10 @@ def guarded(job: Job, name: str, scan: Callable[[Job], Facts]) -> Facts:
 def _together(readings: list[Facts]) -> Facts:
     """One set of facts; the first reading gives the format, and only its picture of the bytes is kept."""
     first, *others = readings
+    seen = {p.sha256 for p in first.programs}
     for other in others:
+        if other.programs and other.verdict <= first.verdict and all(p.sha256 in seen for p in other.programs):
+            continue  # the same programs under another name
         other.regions = {}
         other.containers = {k: v for k, v in other.containers.items() if k not in first.containers}
         if other.format not in ("", first.format):

@@ -42,7 +42,8 @@ def scan_pickles(job: Job) -> Facts | None:
         return None
     facts = run(job, job.view)
     wanted = job.loader in PICKLE_LOADERS and not job.member
-    if facts.programs or facts.verdict is Verdict.DANGER or wanted:
+    begun = job.head[:1] == b"\x80" and job.head[1:2] <= b"\x05"  # PROTO: meant as a pickle, wherever it breaks off
+    if facts.programs or facts.verdict is Verdict.DANGER or wanted or begun:
         facts.format = "joblib" if _by_joblib(facts) else "pickle"
         facts.containers[job.path] = _named(facts.format, job)
         if job.container:

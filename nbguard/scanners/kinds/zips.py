@@ -52,7 +52,7 @@ class ZipScanner:
     def judge(self, job: Job, directory: ZipDirectory) -> Facts:
         kind = kind_of(directory)
         facts = plain(job, kind)
-        facts.regions = {"data": 0, "code": 0, "unknown": max(0, directory.start)}
+        facts.regions = {"code": 0}
         facts.marks.append(hashlib.sha256(job.view.read(*directory.directory)).hexdigest())
         for rule, sentence in directory.problems:
             facts.unverifiable(
@@ -64,10 +64,9 @@ class ZipScanner:
                 remedy="Ask the publisher for a file written by torch.save or numpy.savez, or better for safetensors.",
             )
         _JUDGES[kind](job, directory, facts)
-        covered = sum(e.compressed for e in directory.entries)
-        facts.regions["data"] += max(0, min(covered, job.size) - sum(facts.regions.values()))
-        facts.regions["unknown"] += max(0, job.size - sum(facts.regions.values()) - directory.directory[1])
-        facts.regions["data"] += max(0, job.size - sum(facts.regions.values()))
+        code = min(facts.regions["code"], job.size)
+        unknown = min(directory.start + directory.gaps, job.size - code)
+        facts.regions = {"data": job.size - code - unknown, "code": code, "unknown": unknown}
         return facts
 
 
@@ -152,7 +151,8 @@ def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "") -> 
     inner = job.inside(data, member=entry.name, container=container or "zip-member")
     if container:
         judged = run(inner, inner.view, container=container)
-        facts.regions["code"] = facts.regions.get("code", 0) + inner.size
+        judged.regions.clear()
+        judged.containers.clear()
         if not judged.programs and judged.verdict < Verdict.UNVERIFIABLE:
             judged.unverifiable("pickle.none", job.path, entry.name[:200], "No pickle is where PyTorch expects one.")
     else:
@@ -164,8 +164,7 @@ def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "") -> 
                 NotScanned(f"{job.path}!{entry.name}"[:500], "bytes of no known format, which the loader does not open")
             )
             return
-    judged.summary.clear()
-    judged.sha256 = None
+    facts.regions["code"] += sum(p.length for p in judged.programs)
     facts.merge(judged)
 
 
