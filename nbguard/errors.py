@@ -1,13 +1,19 @@
 """The exceptions that nbguard raises.
 
-    try:
-        torch.load("model.bin")
-    except nbguard.LoadBlocked as stopped:
-        print(stopped.report.verdict)
+try:
+    torch.load("model.bin")
+except nbguard.LoadBlocked as stopped:
+    print(stopped.report.verdict)
 """
 
 from __future__ import annotations
 
+import functools
+import linecache
+import os
+import sys
+import sysconfig
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +39,42 @@ class LoadBlocked(NbguardError):  # noqa: N818 - the public name that people cat
         super().__init__(message)
         self.report = report
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the message and the person's own lines, without the way through nbguard and libraries."""
+        return [f"{type(self).__name__}: {self}", *_own_lines(self)]
+
 
 class ContractViolation(LoadBlocked):
     """A load that was let through tried something that its contract does not hold."""
+
+
+def _own_lines(error: BaseException) -> list[str]:
+    """`  at Cell In[3], line 2: model = torch.load(path)` for every frame that is neither a library's nor nbguard's."""
+    lines: list[str] = []
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        source = linecache.getline(name, number).strip()[:200]
+        if name.startswith("<frozen") or os.path.realpath(name).startswith(_foreign()):
+            continue
+        if source.startswith(("get_ipython().run_cell_magic(", "get_ipython().run_line_magic(")):
+            continue
+        lines.append(f"  at {_shown_name(name)}, line {number}{': ' + source if source else ''}")
+    return lines
+
+
+def _shown_name(name: str) -> str:
+    """`Cell In[3]` for a notebook's cell, as IPython itself calls it; else the file."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    compiler = getattr(shell, "compile", None)
+    known = getattr(compiler, "format_code_name", None)
+    called = known(name) if known is not None else None
+    return " ".join(called) if called else name
+
+
+@functools.cache
+def _foreign() -> tuple[str, ...]:
+    """Folders of code that is not the person's: the standard library, installed packages, nbguard."""
+    paths = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    here = os.path.dirname(__file__)
+    return tuple(sorted(os.path.realpath(path) + os.sep for path in {*paths, here} if path))
