@@ -70,12 +70,10 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         if cell is not None:
             if options.command is not None:
                 raise UsageError("%%safemodel takes no command: it scans what the cell below it loads, then runs it.")
-            from nbguard.commands import cells
-
-            cells.run(self.shell, cell)
+            _run_cell(self.shell, cell)
             return
         if options.command is None:
-            print(self.safemodel.parser.format_help())
+            print(self.safemodel.parser.format_help().removeprefix("::\n\n"))
             return
         _in_one_sentence(lambda: getattr(self, f"_{options.command}")(options))
 
@@ -175,6 +173,18 @@ def unregister(shell: Any) -> None:
     from nbguard.completion import remove
 
     remove(shell)
+
+
+def _run_cell(shell: Any, cell: str) -> None:
+    """A refusal stays the exception that it is, as in any cell; only what cannot be done at all is a sentence."""
+    __tracebackhide__ = True
+    from nbguard.commands import cells
+    from nbguard.commands.actions import ActionError
+
+    try:
+        cells.run(shell, cell)
+    except ActionError as error:
+        raise UsageError(str(error)) from None
 
 
 def _in_one_sentence(act: Callable[[], None]) -> None:

@@ -8,7 +8,9 @@ intercepted, held to the contract that was accepted, and asked about where it is
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,8 +39,9 @@ class _Item:
 
 
 def run(shell: Any, cell: str) -> None:
-    """Do it. Raises LoadBlocked where the cell is not run, else whatever the cell raises."""
+    """Do it. Raises LoadBlocked or ActionError where the cell is not run, else whatever the cell raises."""
     __tracebackhide__ = True
+    _may_run(shell, cell)
     with contextlib.ExitStack() as acceptance:
         with contextlib.ExitStack() as handles:
             items = list(_looked_into(_named(shell, cell), handles))
@@ -172,6 +175,17 @@ def _record(event: str, items: list[_Item], **more: Any) -> None:
     )
 
 
+class CellError(Exception):
+    """The cell is not Python. No SyntaxError itself, because IPython shows one with the frames that raised it."""
+
+    def __init__(self, message: str, lines: list[str]) -> None:
+        super().__init__(message)
+        self._lines = lines
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
+
+
 def _run(shell: Any, cell: str) -> None:
     """Run the cell as if it stood there by itself; its error, shown once, is this cell's error."""
     __tracebackhide__ = True
@@ -180,9 +194,28 @@ def _run(shell: Any, cell: str) -> None:
     error = result.error_before_exec or result.error_in_exec
     if error is None:
         return
-    trace = error.__traceback__
-    error._render_traceback_ = lambda: shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=1)
+    if isinstance(error, SyntaxError):
+        raise CellError(str(error), shell.SyntaxTB.structured_traceback(type(error), error, None)) from None
+    if not hasattr(error, "_render_traceback_"):
+        trace = error.__traceback__
+        own = functools.partial(shell.InteractiveTB.structured_traceback, type(error), error, trace, tb_offset=1)
+        vars(error)["_render_traceback_"] = own
     raise error
+
+
+def _may_run(shell: Any, cell: str) -> None:
+    """Raises ActionError for a cell that cannot run inside this one: the kernel's event loop is already serving it."""
+    from nbguard.commands.actions import ActionError
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)):
+        raise ActionError(
+            "A cell with a top-level await cannot run under %%safemodel here; without it, its loads are asked about one"
+            " by one."
+        )
 
 
 @contextlib.contextmanager
