@@ -67,7 +67,7 @@ class Workplace:
     """1 for the sizes that the goals name; smaller for a quick look."""
 
     def environment(self) -> dict[str, str]:
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("NBGUARD_", "HF_"))}
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("NBGUARD_", "HF_", "PYTHON"))}
         return env | {
             "NBGUARD_DATA_DIR": str(self.folder / "data"),
             "IPYTHONDIR": str(self.folder / "ipython"),
@@ -86,7 +86,13 @@ def run(command: Sequence[str], place: Workplace, accept: Iterable[int] = (0,)) 
     """Run a command to its end; its standard output and wall time (s). Raises BenchError on another exit status."""
     begun = time.perf_counter()
     done = subprocess.run(
-        command, env=place.environment(), cwd=place.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        command,
+        env=place.environment(),
+        cwd=place.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     wall = time.perf_counter() - begun
     if done.returncode not in accept:

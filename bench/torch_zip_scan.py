@@ -68,7 +68,8 @@ def measure(place: Workplace) -> list[Row]:
     if tool.exists():
         command = [str(tool), "scan", str(file)]
     bare, cat, scan, inside = interleave(
-        [python("pass"), ["cat", str(file)], command, python(INSIDE, str(file))], place
+        [python("pass"), ["sh", "-c", 'cat "$1" > /dev/null', "sh", str(file)], command, python(INSIDE, str(file))],
+        place,
     )
     over = scan.wall - bare.wall
     rows = [

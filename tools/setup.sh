@@ -116,6 +116,8 @@ PY
 install_checkout() {
   local stamp=$venv/.nbguard-checkout want
   want="$(digest pyproject.toml) $root"
+  # The scanning worker may not write files, so what it imports has to be compiled before.
+  "$venv/bin/python" -m compileall -q nbguard
   [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && [ -x "$venv/bin/nbguard" ] && return 0
   say "installing the checkout"
   pip_install "$venv/bin/python" --no-deps --no-build-isolation --editable . || die "the checkout could not be installed"
