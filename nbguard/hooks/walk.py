@@ -78,13 +78,15 @@ _WORDS = {"once": "accepted", "always": "approved", "refuse": "refused"}
 
 def scan(request: LoadRequest, opened: Opened) -> Report:
     """What the scanners say about what is opened. A seam: tests put a blinded scanner here."""
+    from nbguard import settings
     from nbguard.gate import progress
     from nbguard.scanners import scan_opened
 
+    limits = settings.scan_limits()
     if not (request.in_person_code and _somebody_there()):
-        return scan_opened(opened, loader=request.loader)
+        return scan_opened(opened, loader=request.loader, limits=limits)
     with progress(f"Looking into {request.source}") as moved:
-        return scan_opened(opened, loader=request.loader, progress=moved)
+        return scan_opened(opened, loader=request.loader, limits=limits, progress=moved)
 
 
 def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
@@ -103,10 +105,10 @@ def tell(report: Report, decision: Decision, request: LoadRequest) -> None:
 
 
 def find_approval(report: Report, opened: Opened) -> Approval | None:
-    """The approval that covers exactly this, if a person gave one."""
-    from nbguard.approvals import Store
+    """The approval that covers exactly this, if a person gave one: before, or for the running cell as a whole."""
+    from nbguard import approvals
 
-    return Store().find(report, opened)
+    return approvals.find(report, opened)
 
 
 def blocked(why: str, loader: str, source: str) -> LoadBlocked:
@@ -182,8 +184,11 @@ def _message(report: Report, reason: str) -> str:
 
 
 def _record(event: str, request: LoadRequest, report: Report, decision: Decision | None, **more: Any) -> None:
+    from nbguard import history
     from nbguard.approvals import AuditLog
 
+    if request.in_person_code:
+        history.note(report, event)
     AuditLog().record(
         event,
         loader=request.loader,
