@@ -11,10 +11,12 @@ only ever compared with the listing, never joined to a path.
 
 from __future__ import annotations
 
+import ast
 import json
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nbguard.artifact.model import NotScanned
@@ -61,8 +63,10 @@ class Choice:
     passed_over: tuple[NotScanned, ...] = ()
     weights: tuple[str, ...] = ()
     """Those of `files` that are the model's weights."""
-    others: tuple[str, ...] = field(default=())
-    """Repositories that the configuration names and whose code or weights would be loaded too."""
+    base_models: tuple[str, ...] = ()
+    """What an adapter names as the model that it belongs to."""
+    code_elsewhere: tuple[tuple[str, str], ...] = ()
+    """(repository, file) of code that a configuration takes from another repository."""
 
 
 def choose(names: Sequence[str], read: Reader, selection: Selection | None = None) -> Choice:
@@ -80,8 +84,9 @@ def choose(names: Sequence[str], read: Reader, selection: Selection | None = Non
     weights = [*_weights(present, read, picked), *_adapters(present, picked)] if picked.weights else []
     aside = (*WEIGHTS, *PICTURES) if selection is None else (*WEIGHTS, *PICTURES, *OPENED_BY_HAND, *PAPERS)
     files = {*weights, *(n for n in names if not n.lower().endswith(aside))}
-    if not picked.code:
-        files = {n for n in files if not n.endswith(".py")}
+    configs = {n: _json(read(n)) for n in names if posixpath.basename(n) in CONFIGURATIONS}
+    if selection is not None:
+        files = {n for n in files if not n.endswith(".py")} | (_code(present, read, configs) if picked.code else set())
     passed: list[NotScanned] = []
     for name in names:
         if name in files:
@@ -91,7 +96,8 @@ def choose(names: Sequence[str], read: Reader, selection: Selection | None = Non
         else:
             passed.append(NotScanned(name, _why_not(name, weights, picked)))
     ordered = tuple(n for n in names if n in files)
-    return Choice(ordered, tuple(passed), tuple(weights), tuple(_others(present, read)))
+    elsewhere = _elsewhere(configs) if picked.code else []
+    return Choice(ordered, tuple(passed), tuple(weights), tuple(_base_models(present, read)), tuple(elsewhere))
 
 
 def _why_not(name: str, weights: Sequence[str], picked: Selection) -> str:
@@ -100,8 +106,8 @@ def _why_not(name: str, weights: Sequence[str], picked: Selection) -> str:
         return "not downloaded: a picture, a recording or a document that no loader opens"
     if lower.endswith(PAPERS):
         return "not downloaded: written for people, no loader opens it"
-    if not picked.code and lower.endswith(".py"):
-        return "not run: trust_remote_code is not set"
+    if lower.endswith(".py"):
+        return "no configuration names this code" if picked.code else "not run: trust_remote_code is not set"
     if not picked.weights and lower.endswith(WEIGHTS):
         return "not opened by this call: it loads no weights"
     if weights:
@@ -168,20 +174,79 @@ def with_variant(name: str, variant: str | None) -> str:
     return f"{stem}.{variant}.{last}"
 
 
-def _others(present: Iterable[str], read: Reader) -> list[str]:
-    """Repositories named by `auto_map` (`other/repo--module.Class`), `custom_pipelines` and an adapter's base model."""
-    found: list[str] = []
-    for name in sorted(present):
-        base = posixpath.basename(name)
-        if base == "adapter_config.json":
-            model = _json(read(name)).get("base_model_name_or_path")
-            if isinstance(model, str) and model:
-                found.append(model)
-        elif base in CONFIGURATIONS:
-            found += [reference.split("--", 1)[0] for reference in references(_json(read(name))) if "--" in reference]
+def _base_models(present: set[str], read: Reader) -> list[str]:
+    found = [_json(read(n)).get("base_model_name_or_path") for n in sorted(present) if _is_adapter(n)]
+    return list(dict.fromkeys(model for model in found if isinstance(model, str) and model))
+
+
+def _is_adapter(name: str) -> bool:
+    return posixpath.basename(name) == "adapter_config.json"
+
+
+def _elsewhere(configs: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """What `other/repo--module.Class` means in every configuration."""
+    found: list[tuple[str, str]] = []
+    for config in configs.values():
+        for reference in references(config):
+            repository, mark, rest = reference.partition("--")
+            if mark:
+                found.append((repository, _module_file(rest)))
     return list(dict.fromkeys(found))
 
 
+def _module_file(reference: str) -> str:
+    """`module.Class` → `module.py`; transformers allows exactly one dot."""
+    return reference.rpartition(".")[0].replace(".", "/") + ".py"
+
+
+def _code(present: set[str], read: Reader, configs: dict[str, dict[str, Any]]) -> set[str]:
+    """Code that the configurations name, that transformers looks for by itself, and what these import from beside."""
+    start = [GENERATE]
+    for name, config in configs.items():
+        folder = posixpath.dirname(name)
+        for reference in references(config):
+            if "--" not in reference:
+                start += [_module_file(reference), posixpath.join(folder, _module_file(reference))]
+    return code_closure(present, read, start)
+
+
+def code_closure(present: Iterable[str], read: Reader, start: Iterable[str]) -> set[str]:
+    """`start` and everything that these files import from beside them, as far as it is among `present`."""
+    there = set(present)
+    found: set[str] = set()
+    pending = [name for name in start if name in there]
+    while pending:
+        name = pending.pop()
+        if name in found:
+            continue
+        found.add(name)
+        folder = posixpath.dirname(name)
+        for module in relative_imports(read(name) or b""):
+            base = posixpath.normpath(posixpath.join(folder, module))
+            pending += [n for n in (f"{base}.py", f"{base}/__init__.py") if n in there]
+    return found
+
+
+def relative_imports(source: bytes) -> set[str]:
+    """Paths, without `.py`, of what a module imports from beside it: by its syntax and by transformers' pattern."""
+    found = {m.decode("ascii", "replace").replace(".", "/") for m in _IMPORTS.findall(source)}
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return found
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            up = "../" * (node.level - 1)
+            base = (node.module or "").replace(".", "/")
+            found |= {up + base} if base else set()
+            found |= {posixpath.join(up + base, alias.name) for alias in node.names}
+    return found
+
+
+_IMPORTS = re.compile(rb"^\s*from\s+\.([\w.]+)\s+import", re.MULTILINE)
+"""As `dynamic_module_utils.get_relative_imports`; the syntax alone would miss what stands in text that is run later."""
+GENERATE = "custom_generate/generate.py"
+"""Run by `from_pretrained` itself where code is trusted (`generation/utils.py`, `load_custom_generate`)."""
 CONFIGURATIONS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
                   "video_preprocessor_config.json", "image_processor_config.json", "feature_extractor_config.json",
                   "generation_config.json")  # fmt: skip

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbguard.artifact.checkpoints import Choice, Selection, choose
+from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.sources import Opened, open_files
 from nbguard.errors import TargetError
@@ -76,33 +76,66 @@ def open_repo(
             not. One plain sentence.
     """
     listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir)
-    opened = open_listing(
-        listing, files=files, selection=selection, token=token, cache_dir=cache_dir, force_download=force_download
-    )
+    if files is None:
+        choice = choose_files(listing, selection, token=token, cache_dir=cache_dir)
+    else:
+        choice = Choice(tuple(files))
+    opened = open_listing(listing, choice, token=token, cache_dir=cache_dir, force_download=force_download)
+    if files is None and selection is None:
+        opened.provenance["scope"] = "whole repository"
     if not listing.cached:
         _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", listing.commit)
+    for other, module in choice.code_elsewhere:
+        add_code(opened, other, module, offline=listing.cached, token=token, cache_dir=cache_dir)
     return opened
 
 
 def open_listing(
     listing: Listing,
+    choice: Choice,
     *,
-    files: Sequence[str] | None = None,
-    selection: Selection | None = None,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
 ) -> Opened:
-    """Fetch files of a listed commit and open them; the arguments are those of `open_repo`. Raises TargetError."""
-    fetch = _Fetch(listing, token, cache_dir, force_download)
-    if files is not None:
-        missing = [name for name in files if name not in listing.sizes]
-        if missing:
-            raise TargetError(f"{listing.repo_id} has no file {missing[0][:200]!r} at commit {listing.commit[:12]}.")
-        choice = Choice(tuple(files))
-    else:
-        choice = choose(sorted(listing.sizes), fetch.read_small, selection)
-    return fetch.open(choice)
+    """Fetch the chosen files of a listed commit and open them. Raises TargetError."""
+    missing = [name for name in choice.files if name not in listing.sizes]
+    if missing:
+        raise TargetError(f"{listing.repo_id} has no file {missing[0][:200]!r} at commit {listing.commit[:12]}.")
+    return _Fetch(listing, token, cache_dir, force_download).open(choice)
+
+
+def add_code(
+    opened: Opened,
+    repo_id: str,
+    module: str,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[Listing, tuple[str, ...]] | None:
+    """Open code that a configuration takes from another repository, below that repository's name.
+
+    Returns the listing and the files; None where they cannot be had, which is noted in `opened.not_opened`: the code
+    then stays unread, and the whole unverifiable.
+    """
+    try:
+        listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir)
+        fetch = _Fetch(listing, token, cache_dir, False)
+        files = tuple(sorted(code_closure(listing.sizes, fetch.read_small, [module])))
+        if not files:
+            raise TargetError(f"{repo_id} has no file {module[:200]!r}.")
+        found = fetch.open(Choice(files))
+    except TargetError as error:
+        opened.not_opened = (*opened.not_opened, NotScanned(f"{repo_id}/{module}"[:300], str(error)))
+        return None
+    there = {f.path for f in opened.files}
+    for file in found.files:
+        file.path = f"{repo_id}/{file.path}"
+    opened.files = (*opened.files, *(f for f in found.files if f.path not in there))
+    opened.provenance[f"code from {repo_id}"] = listing.commit
+    return listing, files
 
 
 def list_repo(
@@ -232,6 +265,24 @@ def _count(sizes: dict[str, int | None], repo_id: str) -> None:
         raise TargetError(f"{repo_id} lists {len(sizes):,} files; more than {MAX_FILES:,} are not looked through.")
 
 
+def choose_files(
+    listing: Listing,
+    selection: Selection | None = None,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Choice:
+    """What would be opened of a listed commit; fetches configurations and indexes to find out. Raises TargetError."""
+    return choose(sorted(listing.sizes), reader(listing, token=token, cache_dir=cache_dir), selection)
+
+
+def reader(
+    listing: Listing, *, token: str | bool | None = None, cache_dir: str | os.PathLike[str] | None = None
+) -> Reader:
+    """Reads configurations, indexes and code of a listed commit, fetching each once."""
+    return _Fetch(listing, token, cache_dir, False).read_small
+
+
 class _Fetch:
     """Gets files of one commit into the cache; each one once."""
 
@@ -282,8 +333,11 @@ class _Fetch:
         opened = open_files(
             root, choice.files, target=listing.repo_id, kind="hub", commit=listing.commit, provenance=listing.provenance
         )
-        others = tuple(NotScanned(o[:200], "another repository that this one refers to") for o in choice.others)
-        opened.not_opened = (*choice.passed_over, *others)
+        bases = tuple(
+            NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
+            for b in choice.base_models
+        )
+        opened.not_opened = (*choice.passed_over, *bases)
         return opened
 
 

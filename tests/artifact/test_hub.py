@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,9 +24,9 @@ FILES = {
 
 
 @pytest.fixture
-def repo(hub: Hub) -> Iterator[str]:
+def repo(hub: Hub) -> str:
     hub.store.push("acme/plain", FILES)
-    yield "acme/plain"
+    return "acme/plain"
 
 
 def names(opened: Any) -> set[str]:
@@ -192,7 +191,44 @@ def test_shards_come_from_the_index_and_only_from_the_listing() -> None:
 def test_other_repositories_are_listed() -> None:
     config = json.dumps({"auto_map": {"AutoModel": "other/code--modeling.X", "AutoTokenizer": ["a.B", None]}}).encode()
     files = {"config.json": config, "adapter_config.json": b'{"base_model_name_or_path": "base/model"}'}
-    assert set(choose(sorted(files), reader(files)).others) == {"other/code", "base/model"}
+    choice = choose(sorted(files), reader(files))
+    assert choice.base_models == ("base/model",)
+    assert choice.code_elsewhere == (("other/code", "modeling.py"),)
+
+
+def test_code_is_what_the_configurations_name_and_what_that_imports() -> None:
+    config = json.dumps({"auto_map": {"AutoModel": "modeling.X"}}).encode()
+    modeling = b"from .layers import A\nfrom . import extra\nfrom .sub.deep import B\nimport os\n"
+    files = {
+        "config.json": config,
+        "modeling.py": modeling,
+        "layers.py": b"from .more import C",
+        "more.py": b"",
+        "extra.py": b"",
+        "sub/deep.py": b"from ..layers import A",
+        "train.py": b"",
+        "custom_generate/generate.py": b"",
+    }
+    code = {n for n in choose(sorted(files), reader(files), Selection()).files if n.endswith(".py")}
+    assert code == set(files) - {"config.json", "train.py"}
+    assert not any(n.endswith(".py") for n in choose(sorted(files), reader(files), Selection(code=False)).files)
+    assert "train.py" in choose(sorted(files), reader(files)).files
+
+
+def test_code_of_another_repository_is_opened_with_it(hub: Hub) -> None:
+    hub.store.push("other/code", {"modeling.py": b"from .layers import A", "layers.py": b"", "train.py": b""})
+    config = json.dumps({"auto_map": {"AutoModel": "other/code--modeling.X"}}).encode()
+    hub.store.push("acme/borrows", {"config.json": config})
+    with open_repo("acme/borrows") as opened:
+        assert names(opened) == {"config.json", "other/code/modeling.py", "other/code/layers.py"}
+        assert opened.provenance["code from other/code"] == hub.store.resolve("other/code", "main")
+    config = json.dumps({"auto_map": {"AutoModel": "other/nowhere--modeling.X"}}).encode()
+    hub.store.push("acme/borrows", {"config.json": config})
+    with open_repo("acme/borrows") as opened:
+        assert (
+            "There is no repository other/nowhere"
+            in {n.path: n.why for n in opened.not_opened}["other/nowhere/modeling.py"]
+        )
 
 
 def test_variant_goes_where_transformers_puts_it() -> None:

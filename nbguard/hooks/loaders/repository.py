@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from nbguard.artifact.checkpoints import READ_LIMIT, Choice, Selection, choose
-from nbguard.artifact.hub import Listing, choose_files, list_repo, open_listing
-from nbguard.artifact.model import LoadRequest, NotScanned
+from nbguard.artifact.checkpoints import READ_LIMIT, Choice, Reader, Selection, choose, code_closure
+from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader
+from nbguard.artifact.model import LoadRequest
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError
 from nbguard.hooks import grants, trust
@@ -84,7 +84,8 @@ class RepositoryLoad:
 
     def __init__(self, loader: str, arguments: dict[str, Any], *, nested: bool) -> None:
         self.loader = loader
-        self.requested = arguments.get("revision")
+        self.requested = _text(arguments.get("revision"))
+        self.code_revision = _text(arguments.get("code_revision"))
         self.arguments = {k: _plain(arguments[k]) for k in PASSED_ON if arguments.get(k) is not None}
         self.options = HubOptions.of(arguments)
         self.nested = nested
@@ -100,12 +101,14 @@ class RepositoryLoad:
         revision: str | None = None,
         selection: Selection | None = None,
         files: Sequence[str] | None = None,
+        module: str | None = None,
     ) -> str | None:
         """Scan and decide on what would be opened of `source`. Returns the commit to load, None for a local source.
 
         Args:
             selection: what the call narrows the files to.
-            files: further files of a source, beside or instead of a selection.
+            files: these files of a source, instead of a selection.
+            module: a file of code, with what it imports from beside it, instead of a selection.
 
         Raises:
             LoadBlocked: the answer was no, now or before in this load.
@@ -116,7 +119,7 @@ class RepositoryLoad:
             request.still_allowed()
         try:
             found = self._find(source, revision)
-            wanted = self._wanted(found, source, selection, files)
+            wanted = self._wanted(found, source, selection, files, module)
             if set(wanted.files) <= found.files:
                 return found.commit
             self._decide(source, found, wanted)
@@ -149,15 +152,18 @@ class RepositoryLoad:
                 token=self.options.token,
                 cache_dir=self.options.cache_dir,
             )
-            commit = listing.commit
-            self._pins[source, revision] = self._pins[source, commit] = commit
-            if revision == self.requested or revision is None:
-                self._pins.setdefault((source, None), commit)
-                self._pins.setdefault((source, "main"), commit)
-            key = ("hub", source, commit)
-            names = tuple(sorted(listing.sizes))
-            self._sources.setdefault((source, commit), _Source(key, names, commit, listing))
+            return self._pinned(source, revision, listing)
         return self._sources[source, commit]
+
+    def _pinned(self, source: str, revision: str | None, listing: Listing) -> _Source:
+        """The source at the commit that was listed; whoever asks for this revision again gets that commit."""
+        commit = listing.commit
+        self._pins[source, revision] = self._pins[source, commit] = commit
+        if revision == self.requested or revision is None:
+            self._pins.setdefault((source, None), commit)
+            self._pins.setdefault((source, "main"), commit)
+        fresh = _Source(("hub", source, commit), tuple(sorted(listing.sizes)), commit, listing)
+        return self._sources.setdefault((source, commit), fresh)
 
     def _local(self, source: str) -> _Source:
         place = os.path.realpath(source)
@@ -169,28 +175,27 @@ class RepositoryLoad:
             found = self._sources[place, ""] = _Source(key, names)
         return found
 
-    def _wanted(self, found: _Source, source: str, selection: Selection | None, files: Sequence[str] | None) -> Choice:
+    def _wanted(
+        self,
+        found: _Source,
+        source: str,
+        selection: Selection | None,
+        files: Sequence[str] | None,
+        module: str | None,
+    ) -> Choice:
         if files is not None:
             return Choice(tuple(n for n in files if n in found.names))
         if found.commit is None and not os.path.isdir(source):
             return Choice(found.names)
-        if found.commit is None:
-            base = os.path.realpath(source)
-            return choose(found.names, lambda name: _read(base, name, found.names), selection or Selection())
-        assert found.listing is not None
-        options = self.options
-        return choose_files(found.listing, selection or Selection(), token=options.token, cache_dir=options.cache_dir)
+        if module is not None:
+            return Choice(tuple(sorted(code_closure(found.names, self._reader(found, source), [module]))))
+        return choose(found.names, self._reader(found, source), selection or Selection())
 
-    def _open(self, found: _Source, **what: Any) -> Opened:
-        assert found.listing is not None
-        options = self.options
-        return open_listing(
-            found.listing,
-            token=options.token,
-            cache_dir=options.cache_dir,
-            force_download=options.force_download and not found.files,
-            **what,
-        )
+    def _reader(self, found: _Source, source: str) -> Reader:
+        if found.listing is not None:
+            return reader(found.listing, token=self.options.token, cache_dir=self.options.cache_dir)
+        base = os.path.realpath(source)
+        return lambda name: _read(base, name, found.names)
 
     # deciding
 
@@ -200,11 +205,11 @@ class RepositoryLoad:
 
         opened = self._opened(source, found, wanted)
         self.grants.callback(opened.close)
-        others = tuple(NotScanned(o[:200], "another repository; asked about when it is reached") for o in wanted.others)
-        opened.not_opened = (*opened.not_opened, *wanted.passed_over, *others)
-        kind = opened.kind
+        if not self.arguments.get("trust_remote_code"):
+            opened.provenance["remote_code"] = "refused"  # nothing that a configuration names as code will be run
+        elsewhere = self._code_elsewhere(opened, wanted)
         request = LoadRequest(
-            self.loader, source, kind, self.arguments, self.requested, in_person_code=self.in_person_code
+            self.loader, source, opened.kind, self.arguments, self.requested, in_person_code=self.in_person_code
         )
         grant = walk.admit(
             request, opened, nested=self.nested, settled=lambda report: settled.covers(found.key, report)
@@ -214,14 +219,43 @@ class RepositoryLoad:
         self.grants.enter_context(grant)
         code.accept(grant)
         found.files.update(wanted.files)
+        for other, names in elsewhere:
+            other.files.update(names)
+
+    def _code_elsewhere(self, opened: Opened, wanted: Choice) -> list[tuple[_Source, tuple[str, ...]]]:
+        """Code of other repositories that this one names: pinned, and part of the same question."""
+        out: list[tuple[_Source, tuple[str, ...]]] = []
+        options = self.options
+        for repo_id, module in wanted.code_elsewhere:
+            added = add_code(
+                opened,
+                repo_id,
+                module,
+                revision=self.code_revision,
+                offline=options.local_files_only,
+                token=options.token,
+                cache_dir=options.cache_dir,
+            )
+            if added is not None:
+                listing, names = added
+                out.append((self._pinned(repo_id, self.code_revision, listing), names))
+        return out
 
     def _opened(self, source: str, found: _Source, wanted: Choice) -> Opened:
-        if found.commit is not None:
-            return self._open(found, files=wanted.files)
+        if found.listing is not None:
+            options = self.options
+            return open_listing(
+                found.listing,
+                wanted,
+                token=options.token,
+                cache_dir=options.cache_dir,
+                force_download=options.force_download and not found.files,
+            )
         if not os.path.isdir(source):
             return open_path(source)
         opened = open_files(os.path.realpath(source), wanted.files, target=source, kind="directory")
-        opened.provenance = {"source": "folder", "path": os.path.realpath(source)}
+        opened.provenance.update({"source": "folder", "path": os.path.realpath(source)})
+        opened.not_opened = wanted.passed_over
         return opened
 
 
@@ -272,6 +306,10 @@ def called_by_person() -> bool:
             return not trust.is_installed(filename)
         frame = frame.f_back
     return False
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(getattr(value, "resolved", None) or value)
 
 
 def _plain(value: Any) -> Any:

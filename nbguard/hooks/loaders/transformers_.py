@@ -215,7 +215,7 @@ def _get_cached_module_file(original: Callable[..., Any], *args: Any, **kwargs: 
     with ExitStack() as stack:
         load = current() or stack.enter_context(loading("custom code", {**given, "trust_remote_code": True}))
         place = os.fspath(source)
-        commit = load.admit(place, revision=_revision(given), selection=Selection(weights=False))
+        commit = load.admit(place, revision=_revision(given), module=file)
         if commit is not None:
             given |= {"revision": commit, "force_download": False}
         return original(**given, **extra)

@@ -146,19 +146,23 @@ class VerifiedLoader(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        source = self._source = b"" if self.path is None else _read(self.path)
-        if self.path is None or not source.strip():
-            return  # the empty `__init__.py` that transformers puts into its folders: nothing to run
-        digest = hashlib.sha256(source).hexdigest()
-        grant = granted(digest)
-        if grant is None:
-            raise refuse(self.path, digest, "its content is in no contract that was accepted")
-        # A function made of the module's code runs as the module does, and its call raises no audit event of its own:
-        # inside the wall every `exec` is then one that the code itself asked for.
-        run = FunctionType(compile(source, self.path, "exec", dont_inherit=True), module.__dict__)
+        if self.path is None:
+            return
+        with code_effects.outside():  # a relative import of code that is itself being imported comes through here too
+            source = self._source = _read(self.path)
+            if not source.strip():
+                return  # the empty `__init__.py` that transformers puts into its folders: nothing to run
+            digest = hashlib.sha256(source).hexdigest()
+            grant = granted(digest)
+            if grant is None:
+                raise refuse(self.path, digest, "its content is in no contract that was accepted")
+            # A function made of the module's code runs as the module does, and its call raises no audit event of its
+            # own: inside the wall every `exec` is then one that the code itself asked for.
+            run = FunctionType(compile(source, self.path, "exec", dont_inherit=True), module.__dict__)
         with code_effects.importing(grant) if grant.enforced else contextlib.nullcontext():
             run()
-        self._loaded(module)
+        with code_effects.outside():
+            self._loaded(module)
 
     def get_source(self, fullname: str) -> str | None:
         """For tracebacks and `inspect`: the source that was run, not what the file holds now."""
