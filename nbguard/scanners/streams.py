@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import BinaryIO, cast
 
 from nbguard.artifact.model import NotScanned
-from nbguard.formats.view import BytesView, FileView, View
+from nbguard.formats.view import BytesView, FileView, View, buffered
 from nbguard.report.model import Verdict
 from nbguard.scanners.base import Job, unverifiable
 from nbguard.scanners.facts import Facts
@@ -43,13 +44,39 @@ def scan_pickles(job: Job) -> Facts | None:
     facts = run(job, job.view)
     wanted = job.loader in PICKLE_LOADERS and not job.member
     begun = job.head[:1] == b"\x80" and job.head[1:2] <= b"\x05"  # PROTO: meant as a pickle, wherever it breaks off
-    if facts.programs or facts.verdict is Verdict.DANGER or wanted or begun:
-        facts.format = "joblib" if _by_joblib(facts) else "pickle"
-        facts.containers[job.path] = _named(facts.format, job)
-        if job.container:
-            facts.containers = {}
-        return facts
-    return None
+    if not (facts.programs or facts.verdict is Verdict.DANGER or wanted or begun):
+        return None
+    facts.format = "pickle"
+    if _by_joblib(facts):
+        facts = _joblib(job, facts)
+    facts.containers = {} if job.member else {job.path: _named(facts.format, job)}
+    return facts
+
+
+def _joblib(job: Job, plainly: Facts) -> Facts:
+    """What `joblib.load` sees: it reads arrays out of the stream, where a plain Unpickler takes them for opcodes.
+
+    A plain load of such a file breaks off at the first array. That counts where the caller meant a plain load, and in
+    any case where harm is done before: an array's bytes may be opcodes for whoever takes them for such.
+    """
+    from nbguard.scanners.pickle import scan_joblib
+
+    facts, _ = scan_joblib(
+        cast(BinaryIO, buffered(job.view, 1 << 20)),
+        job.size,
+        file=job.path,
+        member=job.member,
+        compression=job.compression,
+        companions=job.companions,
+        nested=_nested(job),
+        depth=job.depth,
+    )
+    facts.format = "joblib"
+    meant_plainly = job.loader in PICKLE_LOADERS and job.loader != "joblib.load"
+    if plainly.verdict is Verdict.DANGER or meant_plainly:
+        plainly.regions = {}
+        facts.merge(plainly)
+    return facts
 
 
 def run(job: Job, view: View, *, container: str = "", base: int = 0, many: bool = True) -> Facts:
@@ -71,7 +98,27 @@ def run_at(job: Job, view: View, *, container: str = "", base: int = 0, many: bo
             compression=job.compression,
             many=many,
             companions=job.companions,
+            nested=_nested(job),
+            depth=job.depth,
         )
+
+
+def _nested(job: Job) -> Callable[[bytes, str], Facts]:
+    """The reader for bytes that a program hands to a function that loads them; these may be a zip of torch's."""
+    from nbguard.scanners.pickle import nested_pickles
+
+    pickles = nested_pickles(job.path, job.depth)
+
+    def read(data: bytes, what: str) -> Facts:
+        if data[:2] != b"PK":
+            return pickles(data, what)
+        from nbguard.scanners.registry import examine
+
+        facts = examine(job.inside(data, member=f"({what[:100]})", container="nested"))
+        facts.containers, facts.regions, facts.marks = {}, {}, []
+        return facts
+
+    return read
 
 
 @contextlib.contextmanager
