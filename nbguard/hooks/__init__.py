@@ -10,10 +10,8 @@ hooks.uninstall()       # every loader is again what it was
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nbguard.hooks.installed import Installed
+from nbguard.hooks.installed import Installed  # now, because a later import would put the module in place of `installed`
 
 _lock = threading.RLock()
 _installed: Installed | None = None
@@ -26,7 +24,6 @@ def install() -> None:
     with _lock:
         if _installed is not None:
             return
-        from nbguard.hooks.installed import Installed
         from nbguard.hooks.loaders import guard_all
         from nbguard.hooks.walls import audit
 
