@@ -8,11 +8,24 @@ hooks.undo()                    # everything is again what it was, object for ob
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbguard.hooks.imports import PostImport
 from nbguard.hooks.swap import Swapped, swap
+from nbguard.hooks.walls import scope
+
+
+def bound(
+    original: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, defaults: bool = True
+) -> dict[str, Any]:
+    """Arguments by name, with the defaults of those that were left out. Raises TypeError as the call itself would."""
+    with scope.outside():  # reading a signature reaches into the function, which no machine may
+        given = inspect.signature(original).bind(*args, **kwargs)
+        if defaults:
+            given.apply_defaults()
+        return dict(given.arguments)
 
 
 class Installed:

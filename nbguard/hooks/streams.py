@@ -16,10 +16,13 @@ import pickle
 import pickletools
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbguard.hooks.grants import Grant
 from nbguard.report.model import Program
+
+if TYPE_CHECKING:
+    from nbguard.artifact.sources import Opened
 
 _CHUNK = 1 << 16
 
@@ -96,6 +99,30 @@ class Stream:
             self._start += len(data)
             self.file.seek(self._start)
         return data
+
+    def as_file(self) -> Opened | None:
+        """The file on disk that this stream reads from its beginning, opened for a scan; None for anything else.
+
+        What is loaded are the bytes drawn from the stream: only if they hold what the scan of the file found.
+        """
+        name = self.name
+        if self._start != 0 or name is None or type(self.file) is not io.BufferedReader:
+            return None
+        if type(self.file.raw) is not io.FileIO:
+            return None
+        from nbguard.artifact.sources import open_path
+        from nbguard.errors import TargetError
+
+        try:
+            opened = open_path(name)
+        except TargetError:
+            return None
+        held = os.fstat(self.file.fileno())
+        there = os.fstat(opened.files[0].fd) if opened.kind == "path" else None
+        if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
+            opened.close()
+            return None
+        return opened
 
     def recognise(self, known: Iterable[tuple[Grant, Program]]) -> tuple[Grant, Program] | None:
         """The grant and the program that follows next, by length and digest.

@@ -138,13 +138,14 @@ def _admitted(stream: Stream, loader: str, who: Caller, options: Options, run: R
     from nbguard.artifact.sources import open_bytes
 
     data = stream.rest()
-    if not data:
+    if len(data) == 0:
         raise EOFError("Ran out of input")
     name = stream.name
-    label = os.path.basename(name) if name else "<stream>"
-    request = LoadRequest(loader, name or "<stream>", "stream", {}, in_person_code=who.kind == "person")
-    with scope.outside(), open_bytes(data, name=label or "<stream>") as opened:
-        grant = walk.admit(request, opened)
+    with scope.outside():
+        opened = stream.as_file() or open_bytes(data, name=os.path.basename(name or "") or "<stream>")
+        with opened:
+            person = who.kind == "person"
+            grant = walk.admit(LoadRequest(loader, name or "<stream>", opened.kind, {}, in_person_code=person), opened)
     if not grant.enforced:
         return behind_walls(grant, lambda: run(stream.take(len(data))))
     known = stream.recognise((grant, p) for p in grant.contract.programs)

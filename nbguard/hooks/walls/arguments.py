@@ -39,9 +39,12 @@ MOST_BYTES = 1 << 33
 class Stage:
     """Where the inert actors report to. Raises ContractViolation for what is not in the contract."""
 
-    def __init__(self, permissions: Permissions, grant: Grant) -> None:
+    def __init__(
+        self, permissions: Permissions, grant: Grant, on_array: Callable[[bool], None] | None = None
+    ) -> None:
         self.permissions = permissions
         self.grant = grant
+        self._on_array = on_array
 
     def happened(self, verb: str, kind: Kind, subject: Inert | None, args: tuple[Any, ...]) -> Any:
         """One step of the program. For `reduce` and `newobj` the result is what stands on the stack."""
@@ -133,6 +136,9 @@ class Stage:
         shape = state.get("shape", ())
         if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
             self.stop(kind, "has a shape that is none")
+        if self._on_array is not None and kind._names[1] == "NumpyArrayWrapper" and isinstance(dtype, Inert):
+            holds_objects = numpy_types.real(dtype).hasobject
+            self._on_array(not holds_objects and state.get("numpy_array_alignment_bytes") is not None)
 
 
 _WRAPPERS = {

@@ -46,6 +46,18 @@ def rehearse(
     _run(program, _Stagehand(stage), fix_imports, encoding, errors, buffers)
 
 
+def rehearse_file(opcodes: Any, grant: Grant, on_array: Callable[[bool], None]) -> None:
+    """The same for a program with arrays inside, as joblib writes them.
+
+    `opcodes` has `read` and `readline` and no `peek`; `on_array(counted)` moves it behind an array, once its wrapper has
+    its state.
+    """
+    if not grant.enforced or grant.accepted_danger:
+        return
+    stage = arguments.Stage(Permissions(grant), grant, on_array)
+    _inert_machine(_Stagehand(stage))(opcodes).load()
+
+
 def first_program(data: bytes | memoryview) -> tuple[int, bool]:
     """(length of the pickle program that `data` starts with, whether every global it names is free).
 
