@@ -184,7 +184,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head]
     for row in rows:
         mark = {True: "met", False: "MISSED", None: ""}[row.met]
-        number = f"{row.value:.1f}" if row.unit in ("ms", "MB") else f"{row.value:.3f}"
+        number = f"{row.value:.{ {'s': 3, '': 0}.get(row.unit, 1) }f}"
         ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
         lines.append(
             (

@@ -49,7 +49,7 @@ FORBIDDEN = re.compile(
     "|".join(
         [
             r"(?<![\w.])/work" + r"/",  # a path of one machine
-            r"/root" + r"/\.|/tmp/brief",
+            r"/root" + r"/\.|/tmp/bri" + r"ef",
             r"pypi\."
             + r"org|pythonhosted\."
             + r"org|registry\.npm"
@@ -102,10 +102,10 @@ ROOMS = {
     "policy": {"artifact", "report"},
     "approvals": {"artifact", "report"},
     "gate": {"artifact", "report", "policy", "approvals"},
-    "hooks": {"artifact", "formats", "rules", "report", "scanners", "policy", "approvals", "gate"},
+    "hooks": {"artifact", "formats", "rules", "report", "scanners", "policy", "approvals", "gate", "history"},
 }
 SHARED = {"errors", "settings"}
-"""Modules beside the rooms that any of them may use."""
+"""Modules beside the rooms that any of them may use; `history` keeps the reports of a session for the faces."""
 
 
 def imported_rooms(path: Path) -> set[str]:
