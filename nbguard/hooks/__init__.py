@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 
-from nbguard.hooks.installed import Installed  # now, because a later import would put the module in place of `installed`
+from nbguard.hooks.installed import Installed  # a later import would put the module in place of `installed()`
 
 _lock = threading.RLock()
 _installed: Installed | None = None
