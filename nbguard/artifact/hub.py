@@ -83,8 +83,6 @@ def open_repo(
     opened = open_listing(listing, choice, token=token, cache_dir=cache_dir, force_download=force_download)
     if files is None and selection is None:
         opened.provenance["scope"] = "whole repository"
-    if not listing.cached:
-        _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", listing.commit)
     for other, module in choice.code_elsewhere:
         add_code(opened, other, module, offline=listing.cached, token=token, cache_dir=cache_dir)
     return opened
@@ -186,6 +184,7 @@ def list_repo(
         "library": info.library_name or "",
         "gated": str(info.gated) if info.gated else "",
     }
+    _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", commit)
     return Listing(repo_id, commit, sizes, digests, {k: str(v)[:300] for k, v in facts.items() if v})
 
 

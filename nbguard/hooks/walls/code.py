@@ -64,9 +64,11 @@ def install(loaded: Callable[[ModuleType], None]) -> Callable[[], None]:
     """
     finder = Finder(loaded)
     sys.meta_path.insert(0, finder)
+    quiet_threads = code_effects.announce_threads()
 
     def undo() -> None:
         _forget()
+        quiet_threads()
         if finder in sys.meta_path:
             sys.meta_path.remove(finder)
 

@@ -10,8 +10,10 @@ the code that raises it is an installed library's own, not the repository's.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -68,6 +70,32 @@ def _make() -> tuple[Callable[[Grant], AbstractContextManager[None]], Callable[[
 
 
 importing, outside = _make()
+
+
+def announce_threads() -> Callable[[], None]:
+    """Let starting a thread be an audit event, as it is from Python 3.12 on. Returns what undoes it.
+
+    A new thread does not inherit the context of the one that started it, so code could leave the wall that way.
+    """
+    if sys.version_info >= (3, 12):
+        return lambda: None
+    original = _thread.start_new_thread
+
+    def start_new_thread(function: Any, *args: Any, **kwargs: Any) -> Any:
+        sys.audit("_thread.start_new_thread", function)
+        return original(function, *args, **kwargs)
+
+    places = ((_thread, "start_new_thread"), (_thread, "start_new"), (threading, "_start_new_thread"))
+    before = [(module, name, getattr(module, name)) for module, name in places]
+    for module, name in places:
+        setattr(module, name, start_new_thread)
+
+    def undo() -> None:
+        for module, name, value in before:
+            if getattr(module, name) is start_new_thread:
+                setattr(module, name, value)
+
+    return undo
 
 
 def _judge(grant: Grant, event: str, args: tuple[Any, ...]) -> None:
