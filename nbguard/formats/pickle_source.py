@@ -23,7 +23,7 @@ class Source:
         self._at = start
         self.size = len(self._view)
         if not peeks:
-            self.peek = None  # type: ignore[assignment,method-assign]
+            self.peek = _unsupported  # type: ignore[method-assign]
 
     def tell(self) -> int:
         return self._at
@@ -67,6 +67,11 @@ class Source:
                 return at + found + 1
             at += len(piece)
         return self.size
+
+
+def _unsupported(size: int = 0) -> bytes:
+    """How a file tells the C machine that it cannot look ahead; it then reads exactly what an opcode needs."""
+    raise NotImplementedError
 
 
 def as_file(data: Any) -> Any:
