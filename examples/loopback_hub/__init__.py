@@ -7,8 +7,8 @@ with loopback_hub.Hub(Path("hub")) as hub:
 """
 
 from loopback_hub.catalogue import REPOSITORIES, offer
-from loopback_hub.process import Hub, environment
+from loopback_hub.process import Hub, demo, environment
 from loopback_hub.server import Server
 from loopback_hub.store import Store
 
-__all__ = ["REPOSITORIES", "Hub", "Server", "Store", "environment", "offer"]
+__all__ = ["REPOSITORIES", "Hub", "Server", "Store", "demo", "environment", "offer"]

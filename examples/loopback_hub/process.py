@@ -9,10 +9,13 @@ A process of its own, so that what guards the notebook's process never meets the
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 
@@ -84,6 +87,29 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def demo() -> str:
+    """Bring up the demonstration Hub for this process, and end it with it. Returns its address.
+
+    Only before huggingface_hub is imported, because it reads the address once. Where HF_ENDPOINT names a Hub already,
+    nothing happens.
+    """
+    named = os.environ.get("HF_ENDPOINT")
+    if named:
+        return named
+    if "huggingface_hub" in sys.modules:
+        raise RuntimeError("Bring the demonstration Hub up before huggingface_hub is imported.")
+    from loopback_hub.catalogue import REPOSITORIES, offer
+
+    scratch = Path(tempfile.mkdtemp(prefix="loopback-hub-"))
+    hub = Hub(scratch / "hub").start()
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    atexit.register(hub.stop)
+    os.environ.update(hub.environment(scratch / "huggingface"))
+    for repo_id in REPOSITORIES:
+        offer(hub.store, repo_id)
+    return hub.address
 
 
 def environment(address: str, home: Path) -> dict[str, str]:
