@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
 
-from nbguard.artifact.model import NotScanned
 from nbguard.formats.view import BytesView, FileView, View, buffered
 from nbguard.report.model import Verdict
-from nbguard.scanners.base import Job, unverifiable
+from nbguard.scanners.base import Job
 from nbguard.scanners.facts import Facts
 
-IN_MEMORY = 512 << 20
+IN_MEMORY = 256 << 20
 """Streams up to this many bytes are copied, so that nobody can change them between judging and hashing."""
-_WINDOWS = (1 << 20, 64 << 20)
-"""How much of a file of another format is offered to the pickle machine."""
+_WINDOW = 1 << 20
+"""Bytes of a file of another format that are offered to the pickle machine first; all of it where that goes on."""
 PICKLE_LOADERS = frozenset(
     {
         "torch.load",
@@ -149,29 +148,15 @@ def as_pickle_too(job: Job) -> Facts:
     nothing = Facts(format="")
     if not job.size or job.head[:2] == b"PK":
         return nothing  # a plain Unpickler refuses a persistent id at once, and torch looks for zips first
-    for window in _WINDOWS:
-        data = job.view.read(0, window)
-        try:
-            facts = run(replace(job, companions=frozenset()), BytesView(data), many=False)
-        except (MemoryError, RecursionError):
-            return unverifiable(job, "pickle", "limits.memory", "Read as a pickle it takes more memory than allowed.")
-        if facts.verdict is Verdict.DANGER or (facts.programs and _complete(data)):
-            facts.format = "pickle"
-            facts.containers = {}
-            return facts
-        if len(data) == job.size or not _goes_on(data):
-            return nothing
-    nothing.not_scanned.append(NotScanned(job.path, f"as a pickle: only the first {_WINDOWS[-1]:,} bytes were tried"))
-    nothing.verdict = Verdict.UNVERIFIABLE
-    return nothing
-
-
-def _complete(data: bytes) -> bool:
-    """Whether one program runs to its STOP in these bytes. An empty one (`.` first) builds nothing and is none."""
-    try:
-        return sum(1 for _ in pickletools.genops(data)) > 1
-    except Exception:  # noqa: BLE001 - genops raises whatever a malformed argument makes it raise
-        return False
+    job = replace(job, companions=frozenset())
+    head = job.view.read(0, _WINDOW)
+    facts = run(job, BytesView(head), many=False)
+    if not facts.programs and facts.verdict is not Verdict.DANGER and len(head) < job.size and _goes_on(head):
+        facts = run(job, job.view, many=False)
+    if not facts.programs and facts.verdict is not Verdict.DANGER:
+        return nothing
+    facts.format, facts.containers = "pickle", {}
+    return facts
 
 
 def _goes_on(data: bytes) -> bool:
@@ -182,6 +167,6 @@ def _goes_on(data: bytes) -> bool:
     except ValueError as error:
         text = str(error)
         return "exhausted" in text or "remain" in text or "newline" in text
-    except Exception:  # noqa: BLE001 - see above
+    except Exception:  # noqa: BLE001 - genops raises whatever a malformed argument makes it raise; the machine judged it
         return False
     return False
