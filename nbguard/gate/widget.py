@@ -37,6 +37,9 @@ TICK = 0.05
 UNSEEN = 4.0
 """Seconds without a sign of the page showing the controls, after which the way to answer by typing is shown."""
 
+LINGER = 1.0
+"""Seconds that the controls stay open in an idle kernel after the decision."""
+
 FOCUS_WITHIN = 3.0
 """Seconds after the cell was started in which the question may take the keyboard. Later the person is probably typing
 elsewhere, and would find their keys in the wrong place."""
@@ -70,7 +73,7 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
         finally:
             if slot is not None:
                 show_static(slot, report, decision, last, loader=request.loader)
-            view.close()
+            _close_later(running, view)
 
 
 def show_static(slot: Slot, report: Report, decision: Decision | None, told: Outcome, *, loader: str = "") -> None:
@@ -84,6 +87,19 @@ def show_static(slot: Slot, report: Report, decision: Decision | None, told: Out
         opened = report.verdict is Verdict.UNVERIFIABLE  # nothing was asked before this, so nobody has read it yet
         page = report_html.render(report, decision, outcome=told, loader=loader, opened=opened)
         slot.show_static(page, report_text.render(report, decision, outcome=told))
+
+
+def _close_later(running: Any, view: View) -> None:
+    """Close the controls once the kernel is idle and what was already clicked has arrived.
+
+    The second half of a double click would else find no comm and leave a warning in the cell. It decides nothing: the
+    controls have no handlers of their own.
+    """
+    loop = getattr(running, "io_loop", None)
+    if loop is None:
+        view.close()
+    else:
+        loop.add_callback(lambda: loop.call_later(LINGER, view.close))
 
 
 def _serve(tap: Tap, view: View, machine: Machine) -> None:
