@@ -7,6 +7,8 @@ torch makes a subclass of `pickle_module.Unpickler` and calls `pickle_module.loa
 
 from __future__ import annotations
 
+import _pickle
+import io
 import pickle
 import types
 from collections.abc import Callable
@@ -18,8 +20,8 @@ from nbguard.hooks.streams import Stream
 from nbguard.hooks.unpickling import Options, behind_walls, clear_extension_cache, perform
 from nbguard.hooks.walls.feed import Feed
 
-_Machine: type[Any] = pickle.Unpickler
-"""The C class itself, taken before anything is intercepted."""
+_Machine: type[Any] = _pickle.Unpickler
+"""The C class itself: the name in `pickle` may be a guarded one."""
 
 
 class _NotForRestricted(Exception):  # noqa: N818 - a signal within this module
@@ -64,8 +66,6 @@ def _module(unpickler: type[Any]) -> types.SimpleNamespace:
         return unpickler(file, **how).load()
 
     def loads(data: bytes, **how: Any) -> Any:
-        import io
-
         return load(io.BytesIO(data), **how)
 
     return types.SimpleNamespace(

@@ -53,6 +53,8 @@ class Inert(metaclass=Kind):
     _names: tuple[str, str]
     made_with: tuple[Any, ...] = ()
     """Arguments of the call that made it, where a later check needs them."""
+    made_at = -1
+    """Step at which it was made, where that matters."""
     changed = False
     state: Any = None
 
@@ -87,3 +89,10 @@ class Inert(metaclass=Kind):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+def is_empty_dict(value: Any) -> bool:
+    """An `OrderedDict()` or a plain dictionary that nothing was given to."""
+    if type(value) is dict:
+        return not value
+    return isinstance(value, Inert) and value._names[1] == "OrderedDict" and not value.changed and not value.made_with

@@ -24,9 +24,12 @@ class Inconsistent(Exception):  # noqa: N818 - reads as what is said of a data t
     """The description of a data type contradicts itself, or is none."""
 
 
-def real(token: Inert) -> np.dtype[Any]:
-    """The data type that an inert `numpy.dtype` stands for. Raises Inconsistent."""
+def real(token: Any) -> np.dtype[Any]:
+    """The data type that an inert `numpy.dtype` stands for. Raises Inconsistent, for anything else too."""
     import numpy
+
+    if not isinstance(token, Inert) or token._names != ("numpy", "dtype"):
+        raise Inconsistent("has a data type that is none")
 
     if token.state is not None:
         found: np.dtype[Any] = token.state
@@ -94,8 +97,6 @@ def _structured(names: Any, fields: Any, itemsize: int, aligned: bool) -> np.dty
 
 
 def _inner(token: Any) -> np.dtype[Any]:
-    if not isinstance(token, Inert) or token._names != ("numpy", "dtype"):
-        raise Inconsistent("has a data type that is made of something else")
     return real(token)
 
 

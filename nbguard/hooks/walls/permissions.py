@@ -16,6 +16,7 @@ from nbguard.hooks import trust
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import digest, resolve
 from nbguard.hooks.walls import never
+from nbguard.hooks.walls.inert import Kind
 from nbguard.report.model import GlobalUse
 
 CAPS: dict[tuple[str, str], frozenset[str]] = {
@@ -112,6 +113,20 @@ class Permissions:
         ):
             return
         self._stop(module, name, f"would be used in a way that was not accepted ({_WORDS.get(verb, verb)})")
+
+    def any_verb(self, kind: Kind, verbs: tuple[str, ...]) -> str:
+        """The first of `verbs` that the rules know for this global; the last one where they know none."""
+        from nbguard import rules
+
+        rule = rules.lookup(*kind._names)
+        return next((v for v in verbs if rule is not None and v in rule.verbs), verbs[-1])
+
+    def rule_for(self, kind: Kind, module: str, name: str) -> None:
+        """Check that the rules list a global which a helper resolves by itself."""
+        from nbguard import rules
+
+        if rules.lookup(module, name) is None or never.forbidden(module, name):
+            self._stop(*kind._names, f"would lead to {ascii(name[:80])[1:-1]}, which no rule lists")
 
     def _check_origin(self, module: str, name: str, use: GlobalUse, told: bool) -> None:
         from nbguard import rules

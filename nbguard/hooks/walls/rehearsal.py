@@ -10,18 +10,18 @@ machine: it takes nothing from the scanner, and does not let a blind one be fool
 
 from __future__ import annotations
 
+import _pickle
 import io
-import pickle
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nbguard.hooks.grants import Grant
-from nbguard.hooks.walls import arguments
 from nbguard.hooks.walls.inert import Inert, Kind
 from nbguard.hooks.walls.permissions import Permissions, free, mapped
+from nbguard.hooks.walls.stage import Stage
 
-_Machine: type[Any] = pickle.Unpickler
-"""The C class itself, taken before anything is intercepted."""
+_Machine: type[Any] = _pickle.Unpickler
+"""The C class itself: the name in `pickle` may be a guarded one."""
 
 
 def rehearse(
@@ -41,9 +41,12 @@ def rehearse(
     """
     if not grant.enforced or grant.accepted_danger or not grant.contract.globals:
         return
-    permissions = Permissions(grant)
-    stage = arguments.Stage(permissions, grant)
-    _run(program, _Stagehand(stage), fix_imports, encoding, errors, buffers)
+    stage = Stage(Permissions(grant), grant)
+    source = io.BufferedReader(io.BytesIO(program), 1 << 17)
+    stand_ins = None if buffers is None else [b"" for _ in buffers]
+    machine = _inert_machine(_Stagehand(stage))
+    machine(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins).load()
+    stage.finish()
 
 
 def rehearse_file(opcodes: Any, grant: Grant, on_array: Callable[[bool], None]) -> None:
@@ -54,8 +57,9 @@ def rehearse_file(opcodes: Any, grant: Grant, on_array: Callable[[bool], None]) 
     """
     if not grant.enforced or grant.accepted_danger:
         return
-    stage = arguments.Stage(Permissions(grant), grant, on_array)
+    stage = Stage(Permissions(grant), grant, on_array)
     _inert_machine(_Stagehand(stage))(opcodes).load()
+    stage.finish()
 
 
 def first_program(data: bytes | memoryview) -> tuple[int, bool]:
@@ -68,15 +72,6 @@ def first_program(data: bytes | memoryview) -> tuple[int, bool]:
     machine = _inert_machine(stagehand)(source, encoding="latin1")
     machine.load()
     return source.tell(), stagehand.all_free
-
-
-def _run(
-    program: bytes | memoryview, hand: Any, fix_imports: bool, encoding: str, errors: str, buffers: Iterable[Any] | None
-) -> None:
-    source = io.BufferedReader(io.BytesIO(program), 1 << 17)
-    stand_ins = None if buffers is None else [b"" for _ in buffers]
-    machine = _inert_machine(hand)(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins)
-    machine.load()
 
 
 def _inert_machine(hand: Any) -> type[Any]:
@@ -93,7 +88,7 @@ def _inert_machine(hand: Any) -> type[Any]:
 class _Stagehand:
     """Hands out one inert class for each global, after the name itself has passed."""
 
-    def __init__(self, stage: arguments.Stage) -> None:
+    def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._actors: dict[tuple[str, str], Kind] = {}
 
@@ -101,13 +96,13 @@ class _Stagehand:
         found = self._actors.get((module, name))
         if found is None:
             self._stage.permissions.name(module, name)
-            found = Kind.make(mapped(module, name), self._stage)
+            found = self._stage.kind(*mapped(module, name))
             self._actors[module, name] = found
         return found
 
     def persistent(self, pid: Any) -> Any:
         self._stage.persistent(pid)
-        return Kind.make(("", "persistent id"), self._stage).bare()
+        return self._stage.kind("", "persistent id").bare()
 
 
 class _Anything:
