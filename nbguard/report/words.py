@@ -190,13 +190,13 @@ LONGEST = 1_000
 def approve_command(report: Report) -> str | None:
     """The exact command that approves this content, or None where no command can.
 
-    An unverifiable report cannot be approved; a stream has no name that a later command could find it by, and a name of
-    more than `LONGEST` characters is no use to a person.
+    An unverifiable report cannot be approved; a stream that is not an open file has no name that a later command could
+    find it by, and a name of more than `LONGEST` characters is no use to a person.
     """
-    if report.verdict is Verdict.UNVERIFIABLE or report.artifact.kind == "stream":
+    if report.verdict is Verdict.UNVERIFIABLE or (report.artifact.kind == "stream" and not _open_file(report)):
         return None
     target = report.target
-    if report.artifact.kind in ("path", "directory"):
+    if report.artifact.kind != "hub":
         target = report.provenance.get("path", target)
         if not os.path.isabs(target):
             target = os.path.abspath(target)
@@ -208,6 +208,15 @@ def approve_command(report: Report) -> str | None:
     if report.verdict is Verdict.DANGER:
         words.append("--i-accept-danger")
     return " ".join(words)
+
+
+def _open_file(report: Report) -> bool:
+    """Whether a stream goes by the name of a file of its size. Approvals are found by content, so that a name that lies
+    only costs a useless approval of another file."""
+    try:
+        return os.path.isfile(report.target) and os.path.getsize(report.target) == sum(f.size for f in report.files)
+    except (OSError, ValueError):
+        return False
 
 
 def quote(text: str) -> str:
