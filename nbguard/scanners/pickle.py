@@ -31,6 +31,10 @@ MAX_DEPTH = 8
 """Programs inside programs."""
 MAX_STARTS = 8
 """Places tried for a program behind junk."""
+RAW_FOLLOWS = frozenset({"nested", "torch-legacy"})
+"""Containers in which raw storages follow the programs (torch/serialization.py, `_legacy_save`)."""
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""torch/serialization.py's MAGIC_NUMBER, as `torch.save` pickles it."""
 _SEARCHED = 1024 * 1024
 _ZIP = b"PK\x03\x04"
 
@@ -162,6 +166,9 @@ class _Stream:
             self._ended(at, end)
             if end >= self.source.size or not many:
                 break
+            if self._raw_follows(count + 1):
+                _count(facts, "data", self.source.size - end)
+                break
             self._frames(at, end)
             at = end
         return end
@@ -226,6 +233,11 @@ class _Stream:
             self.starts.append(at + 1)
             run(self.source, self.tape)
             self.judge.program_calls("")
+
+    def _raw_follows(self, count: int) -> bool:
+        """torch's legacy format: five programs (magic number, version, system, object, keys), then raw storages."""
+        legacy = self.judge.container in RAW_FOLLOWS and bytes(self.source.slice(0, len(TORCH_MAGIC))) == TORCH_MAGIC
+        return legacy and count == 5
 
     def _frames(self, start: int, end: int) -> None:
         """A frame longer than its program ends elsewhere for a reader without look-ahead: two readings, so stop."""

@@ -139,11 +139,23 @@ def _small(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -
     return NotImplemented
 
 
+_OWN_METHODS = frozenset({"_entropy", "_cdf_single", "_ppf_single", "_ppfvec", "_cdfvec", "_mom1_sc", "_mom0_sc"})
+"""Methods of its own that a SciPy distribution keeps for each element."""
+
+
 def _getattr(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
     judge.noted(seen, arguments, keywords)
     if keywords or len(arguments) != 2 or type(arguments[1]) is not str:
         return _bad(judge, seen, "needs one thing and one literal name", arguments, keywords)
     owner, name = arguments
+    if isinstance(owner, InertType) and not name.startswith("__"):
+        listed = rules.lookup(owner._seen.module, f"{owner._seen.name}.{name}")
+        if listed is not None:
+            return seen.tape.find(owner._seen.raw_module, f"{owner._seen.raw_name}.{name}")
+    if isinstance(owner, Inert) and name in _OWN_METHODS:
+        rule = rules.lookup(owner._seen.module, owner._seen.name)
+        if rule is not None and rule.check == "distribution":
+            return NotImplemented
     if not name.isidentifier() or not name.isascii() or name.startswith("_"):
         return _bad(judge, seen, f"reaches for {name[:80]!r}", arguments, keywords)
     if not isinstance(owner, Inert | InertType):
@@ -485,7 +497,7 @@ CALLS: Mapping[str, Call] = {
 }
 """Check → what looks at each call."""
 
-_KEEP = frozenset({"container", "dtype", "ndarray", "masked", "partial", "wrapper", "rebuild_tensor"})
+_KEEP = frozenset({"container", "frombuffer", "dtype", "ndarray", "masked", "partial", "wrapper", "rebuild_tensor"})
 """Checks whose instances keep what they were given, because another check looks at it."""
 
 _ = (Severity, REDUCE)

@@ -268,7 +268,41 @@ def _wrapper(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
         judge.problem(seen, "is given a malformed state", value_text(state), Verdict.UNVERIFIABLE)
 
 
+def _wrapped_hook(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
+    if type(state) is not dict:
+        judge.problem(seen, "is given a malformed state", value_text(state), Verdict.UNVERIFIABLE)
+        return
+    hook = state.get("hook")
+    owner = hook._seen if isinstance(hook, Inert | InertType) else None
+    if owner is None or rules.lookup(owner.module, owner.name) is None:
+        judge.problem(seen, "holds a hook that is not listed", value_text(hook))
+
+
+def _vectorize(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
+    if type(state) is not dict:
+        judge.problem(seen, "is given a malformed state", value_text(state), Verdict.UNVERIFIABLE)
+        return
+    function = state.get("pyfunc")
+    if function is not None and not isinstance(function, Inert):
+        vet_function(judge, seen, function)
+
+
+def _native_model(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
+    """xgboost, lightgbm, catboost: what their own readers take for a model is bytes or text, never a number that they
+    would take for a pointer and free."""
+    _estimator(judge, seen, made, state)
+    if type(state) is not dict:
+        judge.problem(seen, "is given a malformed state", value_text(state), Verdict.UNVERIFIABLE)
+        return
+    for key in ("handle", "_handle", "__model", "_object", "_network"):
+        value = state.get(key)
+        if value is None or type(value) in (str, bytes, bytearray, bool) or is_instance(value, "builtins.bytearray"):
+            continue
+        judge.problem(seen, f"is given a {key} that is no model", value_text(value))
+
+
 BUILDS: Mapping[str, Build] = {
+    "native_model": _twice(_native_model),
     "dtype": _dtype,
     "ndarray": _ndarray,
     "masked": _masked,
@@ -279,5 +313,7 @@ BUILDS: Mapping[str, Build] = {
     "distribution": _twice(_distribution),
     "frozen": _frozen,
     "wrapper": _wrapper,
+    "wrapped_hook": _twice(_wrapped_hook),
+    "vectorize": _twice(_vectorize),
 }
 """Check → what looks at each BUILD."""
