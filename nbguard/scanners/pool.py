@@ -94,7 +94,9 @@ class Worker:
                     progress(float(received["progress"]))
         except TimeoutError:
             raise WorkerFailed("limits.time", f"Reading it takes longer than {seconds - _GRACE:.3g} seconds.") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            raise WorkerFailed("worker.answer", "The scanner's answer is malformed.") from error
+        except OSError as error:
             raise self._gone() from error
 
     def _message(self, deadline: float, limit: int, progress: Callable[[float], None] | None) -> bytes:
