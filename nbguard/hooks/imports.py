@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from nbguard.hooks.walls import code_effects, scope
+
 Callback = Callable[[ModuleType], None]
 
 
@@ -80,8 +82,10 @@ class PostImport(MetaPathFinder):
         return name in self._callbacks or name.partition(".")[0] in self._below
 
     def _notify(self, name: str, module: ModuleType) -> None:
-        for callback in (*self._callbacks.get(name, ()), *self._below.get(name.partition(".")[0], ())):
-            callback(module)
+        """Guarding a library is nbguard's own work: the walls of a load that asked for the import do not hold it."""
+        with scope.outside(), code_effects.outside():
+            for callback in (*self._callbacks.get(name, ()), *self._below.get(name.partition(".")[0], ())):
+                callback(module)
 
 
 class _Notifying(Loader):
