@@ -12,7 +12,6 @@ stricter than the site's, unless the site says `user_may_relax = true`.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,11 +104,15 @@ def data_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """`path`, made where it is missing, for this user's eyes only (0700). Raises OSError where it cannot be."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
-    if hasattr(os, "geteuid") and found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
-        path.chmod(0o700)
+    """`path`, made for this user's eyes only (0700) where it is missing. Raises OSError where it cannot be.
+
+    A folder that is there keeps its mode: it may be shared on purpose, and the files in it are private themselves.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
     return path
 
 

@@ -442,3 +442,25 @@ def test_starting_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# Repositories
+
+
+def test_a_repository_is_scanned_approved_and_covers_part_of_it(hub, capsys):
+    from loopback_hub import offer
+
+    from nbguard.artifact.checkpoints import Selection
+    from nbguard.artifact.hub import open_repo
+    from nbguard.commands.actions import scan_opened
+
+    commit = offer(hub.store, "demo/tiny-custom")
+    assert cli.main(["scan", "demo/tiny-custom", "--format", "json"]) == 0
+    (report,) = document(capsys)["reports"]
+    assert (report["verdict"], report["artifact"]["commit"]) == ("review", commit)
+    assert cli.main(["scan", "demo/tiny-custom", "--revision", "no-such-branch"]) == 2
+    assert cli.main(["approve", f"hf://demo/tiny-custom@{commit}"]) == 0
+    with open_repo("demo/tiny-custom", selection=Selection(weights=False)) as opened:
+        part = scan_opened(opened, "demo/tiny-custom")
+        assert len(part.files) < len(report["files"])
+        assert Store().find(part, opened) is not None

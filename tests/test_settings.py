@@ -118,4 +118,7 @@ def test_private_dir_is_for_this_user_only(tmp_path):
     path = settings.private_dir(tmp_path / "a" / "b")
     assert path.stat().st_mode & 0o777 == 0o700
     path.chmod(0o755)
-    assert settings.private_dir(path).stat().st_mode & 0o777 == 0o700
+    assert settings.private_dir(path).stat().st_mode & 0o777 == 0o755, "a folder that is there keeps its mode"
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="exists"):
+        settings.private_dir(tmp_path / "file")

@@ -207,7 +207,8 @@ class AuditLog:
         """Whole or not at all, through a second file; only ever called under the lock."""
         text = json.dumps({"entries": head.entries, "hash": head.hash, "size": head.size}).encode("ascii")
         temporary = self.head_path.with_suffix(".head-new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        temporary.unlink(missing_ok=True)  # of a writer that died; a link put there is not followed
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, text)
             os.fsync(fd)
