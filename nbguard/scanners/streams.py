@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import pickletools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
@@ -22,6 +23,7 @@ IN_MEMORY = 256 << 20
 """Streams up to this many bytes are copied, so that nobody can change them between judging and hashing."""
 _WINDOW = 1 << 20
 """Bytes of a file of another format that are offered to the pickle machine first; all of it where that goes on."""
+_IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 PICKLE_LOADERS = frozenset(
     {
         "torch.load",
@@ -43,7 +45,7 @@ def scan_pickles(job: Job) -> Facts | None:
     facts = run(job, job.view)
     wanted = job.loader in PICKLE_LOADERS and not job.member
     begun = job.head[:1] == b"\x80" and job.head[1:2] <= b"\x05"  # PROTO: meant as a pickle, wherever it breaks off
-    if not (facts.programs or facts.verdict is Verdict.DANGER or wanted or begun):
+    if not (facts.programs or _harms(facts) or wanted or begun):
         return None
     facts.format = "pickle"
     if _by_joblib(facts):
@@ -151,12 +153,20 @@ def as_pickle_too(job: Job) -> Facts:
     job = replace(job, companions=frozenset())
     head = job.view.read(0, _WINDOW)
     facts = run(job, BytesView(head), many=False)
-    if not facts.programs and facts.verdict is not Verdict.DANGER and len(head) < job.size and _goes_on(head):
+    if not facts.programs and not _harms(facts) and len(head) < job.size and _goes_on(head):
         facts = run(job, job.view, many=False)
-    if not facts.programs and facts.verdict is not Verdict.DANGER:
+    if not facts.programs and not _harms(facts):
         return nothing
     facts.format, facts.containers = "pickle", {}
     return facts
+
+
+def _harms(facts: Facts) -> bool:
+    """Whether a stream that breaks off may have done harm before. Words of a text that happen to stand where a stream
+    names a module name nothing that can be imported: the loader fails there, and nothing has run."""
+    if facts.verdict is not Verdict.DANGER:
+        return False
+    return not facts.globals or any(_IMPORTABLE.match(use.module) for use in facts.globals if use.level == "gadget")
 
 
 def _goes_on(data: bytes) -> bool:

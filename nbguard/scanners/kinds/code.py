@@ -27,33 +27,38 @@ _DOES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     for what, *patterns in (
         (
             "runs a command",
-            r"(os|posix|nt)\.(system|popen|startfile|exec\w*|spawn\w*|posix_spawn\w*|fork\w*)\Z",
-            r"(subprocess|pty|commands)\.\w+\Z",
+            r"(^|\.)(os|posix|nt)\.(system|popen|startfile|exec\w*|spawn\w*|posix_spawn\w*|fork\w*)$",
+            r"(^|\.)(subprocess|pty|commands)\.[a-z_]\w*$",
+            r"(^|\.)subprocess\.Popen$",
         ),
         (
             "runs code made at run time",
-            r"(builtins\.|__builtins__\.)?(exec|eval|compile|__import__)\Z",
-            r"runpy\.\w+\Z",
-            r"code\.(interact|Interactive\w+)\Z",
-            r"types\.(FunctionType|CodeType)\Z",
+            r"^(exec|eval|compile|__import__)$",
+            r"(^|\.)(builtins|__builtins__)\.(exec|eval|compile|__import__)$",
+            r"^runpy\.\w+$",
+            r"^code\.(interact|Interactive\w+)$",
+            r"^types\.(FunctionType|CodeType)$",
         ),
-        ("opens network connections", rf"(socket|{_HTTP})\.\w+", r"urllib\.request\.\w+", r"http\.client\.\w+"),
+        ("opens network connections", rf"^(socket|{_HTTP})\.\w+", r"^urllib\.request\.\w+", r"^http\.client\.\w+"),
         (
             "unpickles",
-            r"(pickle|_pickle|cPickle|dill|cloudpickle|joblib|marshal|shelve)\.(load|loads|open|Unpickler)\Z",
+            r"^(pickle|_pickle|cPickle|dill|cloudpickle|joblib|marshal|shelve)\.(load|loads|open|Unpickler)$",
         ),
-        ("reaches into native code", r"(ctypes|cffi|_ctypes)\.\w+"),
-        ("changes or removes files", r"shutil\.(rmtree|move|copy\w*)\Z", rf"os\.({_CHANGES})\Z"),
+        ("reaches into native code", r"^(ctypes|cffi|_ctypes)\.\w+"),
+        ("changes or removes files", r"^shutil\.(rmtree|move|copy\w*)$", rf"(^|\.)os\.({_CHANGES})$"),
         (
             "loads code from elsewhere",
-            r"torch\.(hub|utils\.cpp_extension)\.\w+",
-            r"torch\.ops\.load_library\Z",
-            r"importlib\.(util\.)?(spec_from_file_location|module_from_spec)\Z",
-            r"imp\.load_\w+",
-            r"zipimport\.\w+",
+            r"^torch\.(hub|utils\.cpp_extension)\.\w+",
+            r"^torch\.ops\.load_library$",
+            r"^importlib\.(util\.)?(spec_from_file_location|module_from_spec)$",
+            r"^imp\.load_\w+",
+            r"^zipimport\.\w+",
         ),
     )
 )
+"""What a call does, and the names that do it, as far as imports tell them."""
+_HANDED_ON = ("runs a command", "runs code made at run time")
+"""Functions that are as bad when they are handed to something that calls them later."""
 _CONSTRUCTORS = frozenset(
     {
         "__init__",
@@ -122,7 +127,7 @@ def _judge(job: Job, tree: ast.Module, source: bytes, facts: Facts) -> None:
         Verdict.REVIEW,
     )
     for call, where in _calls(tree, names):
-        what = next((what for what, pattern in _DOES if pattern.match(call.name)), None)
+        what = next((what for what, pattern in _DOES if pattern.search(call.name)), None)
         if what is None:
             continue
         line = call.line
@@ -168,6 +173,7 @@ class _Names:
     def __init__(self, tree: ast.Module) -> None:
         self.known: dict[str, str] = {}
         self.relative: list[str] = []
+        self.stars: list[str] = []
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -189,7 +195,10 @@ class _Names:
             self.relative += [f"{base}.py"] if node.module else [f"{up}{a.name}.py" for a in node.names]
             return
         for alias in node.names:
-            self.known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            if alias.name == "*":
+                self.stars.append(str(node.module))
+            else:
+                self.known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
 
     def dotted(self, node: ast.expr) -> str | None:
         """`os.system` for whatever spelling of it `node` is; None for what is computed."""
@@ -199,14 +208,14 @@ class _Names:
                 parts.append(node.attr)
                 node = node.value
             elif isinstance(node, ast.Name):
-                parts.append(self.known.get(node.id, node.id))
-                return ".".join(reversed(parts))
+                parts.append(self.known.get(node.id) or self._starred(node.id))
+                return _joined(parts)
             elif isinstance(node, ast.Call):
                 inner = self._reached(node)
                 if inner is None:
                     return None
                 parts.append(inner)
-                return ".".join(reversed(parts))
+                return _joined(parts)
             elif (
                 isinstance(node, ast.Subscript)
                 and isinstance(node.slice, ast.Constant)
@@ -217,75 +226,113 @@ class _Names:
             else:
                 return None
 
+    def _starred(self, name: str) -> str:
+        """`name` as something that `from os import *` brought in, where it could be."""
+        return next((f"{m}.{name}" for m in self.stars if _harmful(f"{m}.{name}")), name)
+
     def _reached(self, call: ast.Call) -> str | None:
         """`__import__("os")`, `importlib.import_module("os")` and `getattr(os, "system")` as what they give."""
         name = self.dotted(call.func)
         words = [a.value if isinstance(a, ast.Constant) and isinstance(a.value, str) else None for a in call.args]
         if name in ("__import__", "builtins.__import__", "importlib.import_module") and words and words[0]:
             return words[0]
+        if name in ("globals", "locals", "builtins.globals"):
+            return ""
+        if name in ("vars", "builtins.vars") and len(call.args) == 1:
+            return self.dotted(call.args[0])
         if name in ("getattr", "builtins.getattr") and len(words) > 1 and words[1]:
             base = self.dotted(call.args[0])
             return f"{base}.{words[1]}" if base else None
         return None
 
 
+def _joined(parts: list[str]) -> str:
+    """The dotted name; a detour over a module's `__dict__` leads to the same thing."""
+    return ".".join(p for p in reversed(parts) if p and p != "__dict__")
+
+
 def _harmful(name: str) -> bool:
-    return any(pattern.match(name) for _, pattern in _DOES)
+    return any(pattern.search(name) for _, pattern in _DOES)
 
 
 def _calls(tree: ast.Module, names: _Names) -> Iterator[tuple[_Call, str]]:
-    """Every call with a known name and when it runs: at `import`, at `construction` of a model, or in a `function`."""
-    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
-    at_import = {id(n) for n in _runs(tree.body)}
-    reached = _closure(at_import, functions, names, _runs(tree.body))
-    constructors: set[int] = set()
+    """Every call with a known name and when it runs: at `import`, at `construction` of a model, or in a `function`.
+
+    A decorator is a call, and so is a function that runs commands or code when it is handed to another call.
+    """
+    functions = _functions(tree)
+    at_import = _closure(_runs(tree.body), functions)
+    constructors = [
+        node
+        for name in _CONSTRUCTORS
+        for function in functions.get(f"self.{name}", [])
+        for node in _runs(function.body)
+    ]
+    at_construction = _closure(iter(constructors), functions)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method.name in _CONSTRUCTORS:
-                    constructors |= {id(n) for n in _runs(method.body)}
-    constructors = _closure(constructors, functions, names, [n for n in ast.walk(tree) if id(n) in constructors])
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (name := names.dotted(node.func)):
-            where = "import" if id(node) in reached else "construction" if id(node) in constructors else "function"
-            yield _Call(name, node.lineno), where
+        used: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            used = [node.func]
+            handed = (*node.args, *(k.value for k in node.keywords))
+            used += [a for a in handed if isinstance(a, ast.Name | ast.Attribute) and _hands_on(names.dotted(a))]
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for decorator in node.decorator_list:
-                if not isinstance(decorator, ast.Call) and (name := names.dotted(decorator)):
-                    yield _Call(name, decorator.lineno), "import" if id(decorator) in reached else "function"
+            used = [d for d in node.decorator_list if not isinstance(d, ast.Call)]
+        where = "import" if id(node) in at_import else "construction" if id(node) in at_construction else "function"
+        for expression in used:
+            if name := names.dotted(expression):
+                yield _Call(name, expression.lineno), where
 
 
-def _closure(
-    start: set[int],
-    functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef],
-    names: _Names,
-    nodes: Iterator[ast.AST] | list[ast.AST],
-) -> set[int]:
-    """`start`, and the bodies of the module's own functions that are called from there, however deep."""
-    out = set(start)
-    pending = list(nodes)
+def _hands_on(name: str | None) -> bool:
+    return name is not None and any(what in _HANDED_ON and pattern.search(name) for what, pattern in _DOES)
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _functions(tree: ast.Module) -> dict[str, list[_Function]]:
+    """The module's own functions by name, and its methods as `self.name`."""
+    out: dict[str, list[_Function]] = {}
+    for node in ast.walk(tree):
+        body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
+        for statement in body:
+            if isinstance(statement, _Function):
+                prefix = "self." if isinstance(node, ast.ClassDef) else ""
+                out.setdefault(prefix + statement.name, []).append(statement)
+    return out
+
+
+def _closure(start: Iterator[ast.AST], functions: dict[str, list[_Function]]) -> set[int]:
+    """The nodes of `start`, and of the module's own functions and methods that are called from there, however deep."""
+    pending = list(start)
+    out: set[int] = set()
     entered: set[str] = set()
     while pending:
         node = pending.pop()
+        out.add(id(node))
         used = node.func if isinstance(node, ast.Call) else None
-        if isinstance(used, ast.Name) and used.id in functions and used.id not in entered:
-            entered.add(used.id)
-            inner = list(_runs(functions[used.id].body))
-            out |= {id(n) for n in inner}
-            pending += inner
+        name = ""
+        if isinstance(used, ast.Name):
+            name = used.id
+        elif isinstance(used, ast.Attribute) and isinstance(used.value, ast.Name) and used.value.id in ("self", "cls"):
+            name = f"self.{used.attr}"
+        if name in functions and name not in entered:
+            entered.add(name)
+            pending += [inner for function in functions[name] for inner in _runs(function.body)]
     return out
 
 
 def _runs(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """All nodes that run when `body` does: not what lies in functions, but their decorators and defaults."""
+    """All nodes that run when `body` does: not what lies in functions, but their decorators and defaults.
+
+    The body of a lambda counts: nobody hides a command in one that is not meant to be called.
+    """
     pending: list[ast.AST] = [s for s in body if not _main_only(s)]
     while pending:
         node = pending.pop()
         yield node
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             pending += [*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
-        elif isinstance(node, ast.Lambda):
-            pending += node.args.defaults
         else:
             pending += ast.iter_child_nodes(node)
 
