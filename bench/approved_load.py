@@ -2,7 +2,9 @@
 
     python -m bench.run approved_load
 
-The page cache is warm, and importing torch and nbguard is not counted.
+The page cache is warm, and importing torch and nbguard is not counted. Both sides get fresh memory for every load
+(`MALLOC_MMAP_THRESHOLD_`): left alone, glibc either keeps the gigabyte that the load before freed or gives it back,
+depending on where some small object happens to lie, and that alone makes a factor of four either way.
 """
 
 from __future__ import annotations
