@@ -21,8 +21,19 @@ from types import ModuleType
 
 OUT = Path(__file__).resolve().parents[1] / "nbguard" / "rules" / "globals"
 
-TRIGGERS = ("__setstate__", "__del__", "__setitem__", "append", "extend", "add", "__hash__", "__new__", "__getattr__",
-            "__getattribute__", "__setattr__")
+TRIGGERS = (
+    "__setstate__",
+    "__del__",
+    "__setitem__",
+    "append",
+    "extend",
+    "add",
+    "__hash__",
+    "__new__",
+    "__getattr__",
+    "__getattribute__",
+    "__setattr__",
+)
 """What NEWOBJ, BUILD, APPEND(S), SETITEM(S), ADDITEMS, dictionary keys, attribute lookups and the collector call."""
 
 REVIEWED = {
@@ -52,13 +63,37 @@ REVIEWED = {
     "torch.nn.modules.container.ParameterList": "a module that holds parameters",
     "torch.nn.modules.container.ParameterDict": "a module that holds parameters",
     "torch.optim.optimizer.Optimizer": "updates __dict__, fills missing hook dictionaries",
-    **{f"torch.optim.{m}": "as Optimizer, with defaults for its parameter groups" for m in (
-        "adadelta.Adadelta", "adagrad.Adagrad", "adam.Adam", "adamax.Adamax", "adamw.AdamW", "asgd.ASGD",
-        "nadam.NAdam", "radam.RAdam", "rmsprop.RMSprop", "rprop.Rprop", "sgd.SGD")},
+    **{
+        f"torch.optim.{m}": "as Optimizer, with defaults for its parameter groups"
+        for m in (
+            "adadelta.Adadelta",
+            "adagrad.Adagrad",
+            "adam.Adam",
+            "adamax.Adamax",
+            "adamw.AdamW",
+            "asgd.ASGD",
+            "nadam.NAdam",
+            "radam.RAdam",
+            "rmsprop.RMSprop",
+            "rprop.Rprop",
+            "sgd.SGD",
+        )
+    },
     "xgboost.core.Booster": "hands model bytes to the library's own reader; frees what that reader made",
     "lightgbm.basic.Booster": "hands a model text to the library's own reader; frees what that reader made",
     "catboost.core._CatBoostBase": "hands model bytes to the library's own reader",
     "scipy.interpolate._interpolate._Interpolator1D": "slots",
+    "sklearn.gaussian_process.kernels.Kernel": "theta: sets its own hyperparameters to numbers",
+    "sklearn.gaussian_process.kernels.KernelOperator": "theta: sets its own kernels' hyperparameters to numbers",
+    "sklearn.gaussian_process.kernels.CompoundKernel": "theta: sets its own kernels' hyperparameters to numbers",
+    "sklearn.gaussian_process.kernels.Exponentiation": "theta: sets its own kernel's hyperparameters to numbers",
+    "scipy.sparse._matrix.spmatrix": "shape: reshapes its own arrays",
+    "scipy.sparse._compressed._cs_matrix": "sets flags about the order of its own arrays",
+    "scipy.sparse._data._data_matrix": "dtype: sets it on its own array",
+    "scipy.sparse._coo._coo_base": "row, col: sets its own arrays",
+    "scipy.interpolate._interpolate._PPolyBase": "x, c: sets its own arrays",
+    "scipy.interpolate._interpolate.interp1d": "fill_value: checks and sets its own numbers",
+    "scipy.interpolate._bsplines.BSpline": "t, c: sets its own arrays",
     "scipy.sparse._coo.coo_matrix": "updates __dict__, gives old pickles their coords",
     "scipy._lib._util._RichResult": "a dictionary whose keys are attributes",
     "transformers.utils.generic.ModelOutput": "a dictionary whose keys are attributes",
@@ -160,9 +195,29 @@ scipy.spatial.transform._rotation scipy.spatial.transform.rotation
 """
 """Today's module and an older spelling of it, one pair a line."""
 
-SKIP = ("tests", "conftest", "_build_utils", "externals", "experimental", "__check_build", "testing", "dask", "spark",
-        "quantiz", "intrinsic", "qat", "widget", "sklearn.datasets", "torch.nn.parallel", "torch.nn.utils.parametri",
-        "_array_api", "array_api_compat", "sklearn.utils._test", "torch.nn.backends", "torch.nn.cpp")
+SKIP = (
+    "tests",
+    "conftest",
+    "_build_utils",
+    "externals",
+    "experimental",
+    "__check_build",
+    "testing",
+    "dask",
+    "spark",
+    "quantiz",
+    "intrinsic",
+    "qat",
+    "widget",
+    "sklearn.datasets",
+    "torch.nn.parallel",
+    "torch.nn.utils.parametri",
+    "_array_api",
+    "array_api_compat",
+    "sklearn.utils._test",
+    "torch.nn.backends",
+    "torch.nn.cpp",
+)
 
 
 def modules(root: str) -> Iterator[ModuleType]:
@@ -210,7 +265,20 @@ def unreviewed(cls: type) -> list[str]:
                 if not plain and not dataclass_hash and name not in REVIEWED:
                     out.append(f"{name}.{trigger}")
                 break
+    if not any("__setstate__" in vars(owner) for owner in cls.__mro__):
+        out += setters(cls)
     return out
+
+
+def setters(cls: type) -> list[str]:
+    """Properties that BUILD's second state dictionary sets by `setattr` where a class has no __setstate__."""
+    found = []
+    for owner in cls.__mro__:
+        name = f"{owner.__module__}.{owner.__qualname__}"
+        for key, value in vars(owner).items():
+            if isinstance(value, property) and value.fset is not None and name not in REVIEWED:
+                found.append(f"{name}.{key} (setter)")
+    return found
 
 
 def spellings() -> dict[str, list[str]]:
@@ -229,9 +297,17 @@ LIBRARIES = {
     "lightgbm": ("LightGBM", ["lightgbm.basic", "lightgbm.sklearn", "lightgbm.callback"], "native_model"),
     "catboost": ("CatBoost", ["catboost.core"], "native_model"),
     "torch": ("PyTorch", ["torch.nn", "torch.optim", "torch.utils.data.dataset"], "module"),
-    "transformers": ("Transformers", ["transformers.training_args", "transformers.trainer_utils",
-                                      "transformers.trainer_callback", "transformers.trainer_pt_utils",
-                                      "transformers.training_args_seq2seq"], ""),
+    "transformers": (
+        "Transformers",
+        [
+            "transformers.training_args",
+            "transformers.trainer_utils",
+            "transformers.trainer_callback",
+            "transformers.trainer_pt_utils",
+            "transformers.training_args_seq2seq",
+        ],
+        "",
+    ),
 }
 REASONS = {
     "estimator": "Only made and given a state of attributes; its __setstate__, through its whole MRO, was read.",
@@ -256,15 +332,22 @@ def write(key: str) -> None:
             kind = "container"
         for module in [cls.__module__, *old.get(cls.__module__, ())]:
             listed[kind][module].append(cls.__qualname__)
-    lines = ["# Written by tools/generate_rules.py; read the difference before committing it.", f'library = "{library}"']
+    lines = [
+        "# Written by tools/generate_rules.py; read the difference before committing it.",
+        f'library = "{library}"',
+    ]
     verbs = {"object": '["newobj", "build"]', "container": '["newobj", "build", "mutated"]', "enum": '["reduce"]'}
     for kind, by_module in listed.items():
         if not by_module:
             continue
-        reason = REASONS[check] if kind == "object" else {
-            "container": "A container of the library's: only made and filled.",
-            "enum": "A member of an enumeration, found by its value.",
-        }[kind]
+        reason = (
+            REASONS[check]
+            if kind == "object"
+            else {
+                "container": "A container of the library's: only made and filled.",
+                "enum": "A member of an enumeration, found by its value.",
+            }[kind]
+        )
         lines += ["", "[[group]]", 'level = "library"', f"verbs = {verbs[kind]}"]
         lines += [f'check = "{check}"'] if check and kind == "object" else []
         lines += [f'reason = "{reason}"', 'listed = """']

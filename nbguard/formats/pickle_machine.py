@@ -48,6 +48,8 @@ MAX_GLOBALS = 20_000
 """Different globals in one stream; the largest honest file of 230 looked at names under 200."""
 MAX_EVENTS = 64
 """Events kept of each global, and deferred looks at state kept for each program in `Tape.later`."""
+MAX_UNASKED = 4
+"""Calls kept of a global that nobody asked to record: evidence, should its rule have no verb for them."""
 MAX_PERSISTENT = 1_000_000
 
 
@@ -177,7 +179,7 @@ class Inert:
         seen = self._seen
         seen.bits |= MUTATED
         handling = seen.handling
-        if handling.record:
+        if handling.record or len(seen.events) < MAX_UNASKED:
             seen.note(how, values, {})
         if handling.keep:
             kept: Any = self
@@ -253,9 +255,11 @@ class InertType(type):
             seen.bits |= REDUCE
         seen.tape.instancing = False
         handling = seen.handling
+        if len(seen.events) < MAX_UNASKED:
+            seen.note("reduce", arguments, keywords)
         if handling is PASS:
             return object.__new__(cls)  # type: ignore[arg-type]
-        if handling.record:
+        if handling.record and len(seen.events) >= MAX_UNASKED:
             seen.note("reduce", arguments, keywords)
         if handling.call is not None:
             result = handling.call(seen, arguments, keywords)
@@ -320,9 +324,10 @@ class Tape:
         if len(self.persistent) >= MAX_PERSISTENT:
             raise MachineLimit(f"more than {MAX_PERSISTENT} persistent ids")
         self.persistent.append(identity)
-        if type(identity) is tuple and len(identity) > 1 and isinstance(identity[1], InertType):
-            if identity[0] in ("module", b"module"):
+        if type(identity) is tuple and len(identity) > 1 and identity[0] in ("module", b"module"):
+            if isinstance(identity[1], InertType):
                 return identity[1]  # torch hands back the class itself
+            raise pickle.UnpicklingError("a persistent id of a module without its class")
         return make(self._persistent, (identity,), {})
 
     def settle(self) -> None:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from nbguard import rules
 from nbguard.formats.joblib_machine import WRAPPERS, dtype_of
 from nbguard.formats.numpy_dtype import DTypeError
-from nbguard.formats.pickle_machine import BUILD, NEWOBJ, REDUCE, Handling, Inert, InertType, Kept, Seen, make
-from nbguard.report.model import Severity, Verdict
+from nbguard.formats.pickle_machine import BUILD, Handling, Inert, InertType, Kept, Seen, make
+from nbguard.report.model import Verdict
 from nbguard.scanners.pickle_describe import call_text, value_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ Build = Callable[["Judge", Seen, Any, Any], None]
 
 MAX_BUFFER = 16 * 1024 * 1024
 """Bytes that a number as argument of `bytes` or `bytearray` may allocate; honest files pass the bytes themselves."""
-_BUILTIN_BASES = frozenset("object dict list set frozenset tuple int float str bytes complex bytearray".split())
+_BUILTIN_BASES = frozenset(
+    ["object", "dict", "list", "set", "frozenset", "tuple", "int", "float", "str", "bytes", "complex", "bytearray"]
+)
 
 
 def handling(judge: Judge, rule: rules.Rule) -> Handling:
@@ -104,7 +106,7 @@ def _bad(judge: Judge, seen: Seen, why: str, arguments: Arguments, keywords: Key
 
 
 def _encode(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
-    text, codec = arguments[0] if arguments else None, arguments[1] if len(arguments) > 1 else "utf-8"
+    text, codec = (*arguments, None, "utf-8")[:2] if not arguments else (*arguments, "utf-8")[:2]
     if keywords or not 1 <= len(arguments) <= 2 or type(text) is not str or type(codec) is not str:
         return _bad(judge, seen, "encodes something else than a literal text", arguments, keywords)
     if codec.lower().replace("_", "-") not in ("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"):
@@ -122,7 +124,7 @@ def _bytearray(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keyword
 
 def _small(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
     """No argument that allocates or computes more than the file is long."""
-    first = arguments[0] if arguments else 0
+    first: Any = arguments[0] if arguments else 0
     if seen.name in ("bytes", "bytearray") and plain(first, int, bool) and not 0 <= first <= MAX_BUFFER:
         return _bad(
             judge, seen, "allocates as much as a number says", arguments, keywords, verdict=Verdict.UNVERIFIABLE
@@ -183,7 +185,8 @@ def _reconstructor(judge: Judge, seen: Seen, arguments: Arguments, keywords: Key
 def _newobj(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
     if keywords or not arguments or not isinstance(arguments[0], InertType):
         return _bad(judge, seen, "makes no instance of a named class", arguments, keywords)
-    cls, rest, named = arguments[0], arguments[1:], {}
+    cls, rest = arguments[0], arguments[1:]
+    named: Keywords = {}
     if seen.name == "__newobj_ex__":
         if len(rest) != 2 or type(rest[0]) is not tuple or type(rest[1]) is not dict:
             return _bad(judge, seen, "has malformed arguments", arguments, keywords)
@@ -228,7 +231,7 @@ def _defaultdict(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywo
 
 def _zone(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
     name = arguments[0] if arguments else ""
-    if type(name) is not str or name.startswith(("/", ".")) or ".." in name or len(name) > 100:
+    if type(name) is not str or name.startswith(("/", ".")) or ".." in name or "//" in name or len(name) > 100:
         return _bad(judge, seen, "names a time zone by a path", arguments, keywords)
     return NotImplemented
 
@@ -297,7 +300,7 @@ def _frombuffer(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywor
 
 
 _UFUNC_MODULES = frozenset(
-    "numpy.core.umath numpy._core.umath numpy.core._multiarray_umath numpy._core._multiarray_umath numpy".split()
+    ["numpy.core.umath", "numpy._core.umath", "numpy.core._multiarray_umath", "numpy._core._multiarray_umath", "numpy"]
 )
 
 
@@ -319,7 +322,7 @@ def _scalar_class(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keyw
     return NotImplemented
 
 
-_BIT_GENERATORS = frozenset("MT19937 PCG64 PCG64DXSM Philox SFC64".split())
+_BIT_GENERATORS = frozenset(["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"])
 
 
 def _bit_generator(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
@@ -345,7 +348,7 @@ def _generator(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keyword
 
 
 def _listed_class(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
-    """Functions that make an instance of the class they are given: Cython's `__pyx_unpickle_*`, `newObj`, `_new_Index`."""
+    """Functions that make an instance of the class they are given: `__pyx_unpickle_*`, `newObj`, `_new_Index`."""
     cls = arguments[0] if arguments else None
     if keywords or not isinstance(cls, InertType):
         return _bad(judge, seen, "is not given a named class", arguments, keywords)
@@ -397,7 +400,7 @@ def _hooks(judge: Judge, seen: Seen, value: Any) -> None:
 
 
 def _state_of_tensor(judge: Judge, seen: Seen, state: Any) -> None:
-    if state is None or type(state) is dict and all(not isinstance(v, InertType) for v in state.values()):
+    if state is None or (type(state) is dict and all(not isinstance(v, InertType) for v in state.values())):
         return
     if type(state) is tuple and len(state) == 2 and all(s is None or type(s) is dict for s in state):
         for part in state:
@@ -460,14 +463,6 @@ def _masked_seed(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywo
     return NotImplemented
 
 
-def _new_index(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
-    cls = arguments[0] if arguments else None
-    if isinstance(cls, InertType):
-        cls._seen.bits |= REDUCE & 0
-        cls._seen.bits |= NEWOBJ
-    return _listed_class(judge, seen, arguments, keywords)
-
-
 CALLS: Mapping[str, Call] = {
     "encode": _encode,
     "bytearray": _bytearray,
@@ -499,5 +494,3 @@ CALLS: Mapping[str, Call] = {
 
 _KEEP = frozenset({"container", "frombuffer", "dtype", "ndarray", "masked", "partial", "wrapper", "rebuild_tensor"})
 """Checks whose instances keep what they were given, because another check looks at it."""
-
-_ = (Severity, REDUCE)

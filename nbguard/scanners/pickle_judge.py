@@ -22,13 +22,10 @@ from nbguard.formats.pickle_machine import (
     BUILD,
     INSTANCED,
     MUTATED,
-    NEWOBJ,
     PASS,
     RECALLED,
     RECORD,
-    REDUCE,
     TOUCHED,
-    VERBS,
     Event,
     Handling,
     Inert,
@@ -157,7 +154,7 @@ class Judge:
         if rule is None:
             special = pickle_arguments.unlisted(self, seen)
             return special if special is not None else RECORD
-        return pickle_arguments.handling(self, rule) if rule.check else (PASS if rule.level == "data" else PASS)
+        return pickle_arguments.handling(self, rule) if rule.check else PASS
 
     def persistent(self, identities: list[Any]) -> None:
         """Persistent ids: torch's storages, and nothing else; a plain pickle can have none."""
@@ -174,7 +171,7 @@ class Judge:
             )
             return
         for identity in identities:
-            why = _storage_trouble(identity)
+            why = _tar_trouble(identity) if self.container == "torch-tar" else _storage_trouble(identity)
             if why is not None:
                 self.facts.add(
                     Finding(
@@ -265,20 +262,14 @@ class Judge:
         if seen.bits & INSTANCED:  # INST and OBJ without arguments: NEWOBJ for a class, a call for anything else
             is_class = rule is not None and "newobj" in rule.verbs
             verbs.add("newobj" if is_class else "reduce")
-        if rule is not None and verbs - rule.verbs == {"reduce"} and "newobj" in rule.verbs and self._same(seen):
-            verbs.discard("reduce")
-            verbs.add("newobj")
         return verbs
-
-    @staticmethod
-    def _same(seen: Seen) -> bool:
-        return not seen.bits & REDUCE
 
     def _unlisted(self, seen: Seen, verbs: set[str], trap: rules.Gadget | None) -> tuple[str, str]:
         if trap is not None:
             self._gadget(seen, trap)
             return "gadget", trap.why
-        if self.container == "torchscript" and seen.module.split(".")[0] == "__torch__":
+        if self.container == "torchscript" and seen.module.split(".")[0] == "__torch__" and "reduce" not in verbs:
+            self.facts.verdict = max(self.facts.verdict, Verdict.REVIEW)
             return "library", "a type of the TorchScript code in this file; TorchScript's own reader makes it"
         root = seen.module.partition(".")[0]
         if not (seen.module.isascii() and seen.name.isascii()) or not seen.dotted.replace(".", "_").isidentifier():
@@ -287,6 +278,11 @@ class Judge:
         if "reduce" in verbs:
             self._unexplained(seen, ["reduce"])
             return "gadget", "an unexplained call"
+        if "__main__" in seen.module.split(".")[seen.module in _OWN :]:
+            self._danger(
+                seen, "pickle.runs-program", f"Imports {seen.module[:200]}, which is a program", "Importing it runs it."
+            )
+            return "gadget", "a program, not a module"
         if "." in seen.name:
             self._danger(
                 seen,
@@ -356,7 +352,7 @@ class Judge:
         self.facts.add(
             Finding(
                 rule,
-                Severity.CRITICAL if rule != "pickle.unexplained-class" else Severity.HIGH,
+                Severity.HIGH if rule == "pickle.unexplained-class" else Severity.CRITICAL,
                 self.file,
                 self.locate(seen),
                 f"{message}.",
@@ -450,6 +446,15 @@ def _event_text(seen: Seen, event: Event) -> str:
     return f"{seen.dotted[:200]} {event.verb}: {arguments_text(event.arguments, event.keywords)}"
 
 
+def _tar_trouble(identity: Any) -> str | None:
+    """torch's oldest format: a key, or `(class, file, source)` of a module, whose source it writes."""
+    if type(identity) in (str, bytes, int):
+        return None
+    if type(identity) is tuple and identity and isinstance(identity[0], InertType) and not all(identity[1:]):
+        return None
+    return "carries a module with its source"
+
+
 def _storage_trouble(identity: Any) -> str | None:
     """What is wrong with a torch persistent id, or None where it is a plain storage.
 
@@ -459,7 +464,7 @@ def _storage_trouble(identity: Any) -> str | None:
         return "is no storage"
     kind = identity[0].decode("latin1") if isinstance(identity[0], bytes) else identity[0]
     if kind == "module":
-        return "carries a module with its source"
+        return "carries a module with its source" if len(identity) != 4 or all(identity[2:]) else None
     if kind != "storage" or len(identity) not in (5, 6):
         return "is no storage"
     cls, key, location, count = identity[1:5]
@@ -470,6 +475,3 @@ def _storage_trouble(identity: Any) -> str | None:
     if any(isinstance(part, Inert) for part in identity[2:]):
         return "is malformed"
     return None
-
-
-_ = (NEWOBJ, VERBS)

@@ -86,17 +86,52 @@ def _partial(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
 
 
 _HOOKS = frozenset(
-    """_backward_pre_hooks _backward_hooks _forward_hooks _forward_hooks_with_kwargs _forward_hooks_always_called
-    _forward_pre_hooks _forward_pre_hooks_with_kwargs _state_dict_hooks _state_dict_pre_hooks
-    _load_state_dict_pre_hooks _load_state_dict_post_hooks _optimizer_step_pre_hooks _optimizer_step_post_hooks
-    _optimizer_state_dict_pre_hooks _optimizer_state_dict_post_hooks _optimizer_load_state_dict_pre_hooks
-    _optimizer_load_state_dict_post_hooks""".split()
+    [
+        "_backward_pre_hooks",
+        "_backward_hooks",
+        "_forward_hooks",
+        "_forward_hooks_with_kwargs",
+        "_forward_hooks_always_called",
+        "_forward_pre_hooks",
+        "_forward_pre_hooks_with_kwargs",
+        "_state_dict_hooks",
+        "_state_dict_pre_hooks",
+        "_load_state_dict_pre_hooks",
+        "_load_state_dict_post_hooks",
+        "_optimizer_step_pre_hooks",
+        "_optimizer_step_post_hooks",
+        "_optimizer_state_dict_pre_hooks",
+        "_optimizer_state_dict_post_hooks",
+        "_optimizer_load_state_dict_pre_hooks",
+        "_optimizer_load_state_dict_post_hooks",
+    ]
 )
 """Attributes of `torch.nn.Module` and `torch.optim.Optimizer` that hold functions to call (torch 2.13)."""
 _METHODS = frozenset(
-    """forward __call__ _call_impl _wrapped_call_impl _slow_forward _compiled_call_impl __setstate__ __getattr__ state_dict
-    load_state_dict _apply apply to train eval step zero_grad parameters named_parameters children modules
-    register_forward_hook""".split()
+    [
+        "forward",
+        "__call__",
+        "_call_impl",
+        "_wrapped_call_impl",
+        "_slow_forward",
+        "_compiled_call_impl",
+        "__setstate__",
+        "__getattr__",
+        "state_dict",
+        "load_state_dict",
+        "_apply",
+        "apply",
+        "to",
+        "train",
+        "eval",
+        "step",
+        "zero_grad",
+        "parameters",
+        "named_parameters",
+        "children",
+        "modules",
+        "register_forward_hook",
+    ]
 )
 """Methods that an attribute of the same name would replace."""
 
@@ -143,7 +178,18 @@ def _callable(value: Any) -> bool:
 
 
 _LATER_KEYS = frozenset(
-    "func inverse_func analyzer tokenizer preprocessor scoring metric kernel callable refit".split()
+    [
+        "func",
+        "inverse_func",
+        "analyzer",
+        "tokenizer",
+        "preprocessor",
+        "scoring",
+        "metric",
+        "kernel",
+        "callable",
+        "refit",
+    ]
 )
 
 
