@@ -420,6 +420,19 @@ def test_a_reader_that_goes_away_is_no_traceback(safe):
     assert b"Exception ignored" not in done.stderr
 
 
+def test_modules_beside_the_model_are_not_imported(safe, marker):
+    for name in ("json", "argparse", "tomllib", "platformdirs", "fickling", "hashlib"):
+        (safe.parent / f"{name}.py").write_text(f"open({str(marker)!r}, 'w')")
+    done = subprocess.run(
+        [sys.executable, "-m", "nbguard", "scan", "safe.pkl", "--format", "json"],
+        cwd=safe.parent,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not marker.exists()
+
+
 def test_starting_imports_nothing_heavy():
     heavy = [
         "torch",

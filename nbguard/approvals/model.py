@@ -46,6 +46,8 @@ class Approval:
     """Seconds since the epoch."""
     bulk: tuple[str, ...] = field(default=())
     """Paths of the large files that were hashed whole."""
+    momentary: bool = False
+    """Accepted for the running cell only, and kept nowhere."""
 
     def active(self, now: float) -> bool:
         return self.revoked is None and (self.expires is None or now < self.expires)

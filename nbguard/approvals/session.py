@@ -96,6 +96,7 @@ def _approval(report: Report, who: str) -> Approval:
         severity=report.top_severity,
         target=report.target,
         rules_version=report.rules_version,
+        momentary=True,
     )
 
 

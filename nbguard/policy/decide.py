@@ -16,9 +16,13 @@ A load that a library makes for itself raises no question: it is decided as wher
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nbguard.policy.model import Decision, Policy, Situation
 from nbguard.report.model import Report, Verdict
+
+if TYPE_CHECKING:
+    from nbguard.approvals.model import Approval
 
 
 def decide(report: Report, policy: Policy, situation: Situation) -> Decision:
@@ -96,17 +100,20 @@ def _danger(report: Report, policy: Policy, situation: Situation, rules: tuple[s
     return Decision("deny", "full", (), (*rules, "danger.headless.refuse"), reason)
 
 
-def _counts(report: Report, situation: Situation) -> str | None:
-    """Id of the approval, where one was given to something that was judged at least as badly as this report."""
+def _counts(report: Report, situation: Situation) -> Approval | None:
+    """The approval, where one was given to something that was judged at least as badly as this report."""
     approval = situation.approved
     if approval is None or approval.verdict < report.verdict or approval.severity < report.top_severity:
         return None
-    return approval.id
+    return approval
 
 
-def _allowed(approval: str, rules: tuple[str, ...]) -> Decision:
-    reason = f"This exact content was approved before (approval {approval})."
-    return Decision("allow", "compact", (), (*rules, f"approval.{approval}"), reason)
+def _allowed(approval: Approval, rules: tuple[str, ...]) -> Decision:
+    if approval.momentary:
+        reason = "It was accepted for this cell."
+    else:
+        reason = f"This exact content was approved before (approval {approval.id})."
+    return Decision("allow", "compact", (), (*rules, f"approval.{approval.id}"), reason)
 
 
 def _person(situation: Situation) -> bool:
