@@ -9,30 +9,68 @@ the contract, and so of an approval: with other code behind the same name the qu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import sys
 import types
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 
+from nbguard import rules
 from nbguard.hooks import trust
-from nbguard.report.model import Report
+from nbguard.report.model import Finding, Report, Severity, Verdict
 
 MOST_SOURCE = 16 << 20
 """Bytes of one source file that are hashed; a module beyond that gets no digest and is not let in."""
 
 
 def with_local_modules(report: Report) -> Report:
-    """The report with the digests of those modules that are the person's own."""
+    """The report with the digests of those modules that are the person's own, and at least *review* for them.
+
+    A module of the person's that has the name of a library which the rules know is a danger: `sklearn.py` beside the
+    notebook is not scikit-learn. It gets no digest, so that no answer lets it in.
+    """
     names: dict[str, set[str]] = {}
     for use in report.contract.globals:
-        if trust.origin(use.module) == "local":
-            names.setdefault(use.module, set()).add(use.name)
-    digests = {module: found for module, used in names.items() if (found := digest(module, used)) is not None}
-    if not digests:
+        for module in {use.module, *(raw for raw, _ in use.raw)}:
+            if trust.origin(module) == "local":
+                names.setdefault(module, set()).add(use.name)
+    if not names:
         return report
+    shadowing = {m for m in names if m.partition(".")[0] in _library_names()}
+    digests = {m: d for m, used in names.items() if m not in shadowing and (d := digest(m, used)) is not None}
     contract = dataclasses.replace(report.contract, local_modules={**report.contract.local_modules, **digests})
-    return dataclasses.replace(report, contract=contract)
+    at_least = Verdict.DANGER if shadowing else Verdict.REVIEW
+    loaded = {p.file for p in report.contract.programs}
+    return dataclasses.replace(
+        report,
+        contract=contract,
+        findings=(*(_shadow(report, m) for m in sorted(shadowing)), *report.findings),
+        files=tuple(
+            dataclasses.replace(f, verdict=max(f.verdict, at_least)) if f.path in loaded or len(report.files) == 1 else f
+            for f in report.files
+        ),
+    )
+
+
+@functools.cache
+def _library_names() -> frozenset[str]:
+    """Top-level modules of the standard library, and of the libraries that the rules know. `__main__` is nobody's."""
+    listed = {module.partition(".")[0] for module, _ in rules.listed()}
+    return frozenset({*listed, *sys.stdlib_module_names} - {"__main__"})
+
+
+def _shadow(report: Report, module: str) -> Finding:
+    shown = module[:100]
+    return Finding(
+        "pickle.shadowed-module",
+        Severity.CRITICAL,
+        next((p.file for p in report.contract.programs), ""),
+        "",
+        f"It needs the library {shown}, and here that name leads to a file of your own.",
+        meaning="Importing it would run that file instead of the library.",
+        remedy=f"Rename or remove the file {shown.partition('.')[0]}.py, or the folder of that name, and load again.",
+    )
 
 
 def digest(module: str, names: Iterable[str]) -> str | None:

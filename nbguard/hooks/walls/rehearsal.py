@@ -11,8 +11,10 @@ machine: it takes nothing from the scanner, and does not let a blind one be fool
 from __future__ import annotations
 
 import _pickle
+import contextlib
+import copyreg
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nbguard.hooks.grants import Grant
@@ -45,7 +47,8 @@ def rehearse(
     source = io.BufferedReader(io.BytesIO(program), 1 << 17)
     stand_ins = None if buffers is None else [b"" for _ in buffers]
     machine = _inert_machine(_Stagehand(stage))
-    machine(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins).load()
+    with _no_extensions(stage.stop_for):
+        machine(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins).load()
     stage.finish()
 
 
@@ -58,7 +61,8 @@ def rehearse_file(opcodes: Any, grant: Grant, on_array: Callable[[bool], None]) 
     if not grant.enforced or grant.accepted_danger:
         return
     stage = Stage(Permissions(grant), grant, on_array)
-    _inert_machine(_Stagehand(stage))(opcodes).load()
+    with _no_extensions(stage.stop_for):
+        _inert_machine(_Stagehand(stage))(opcodes).load()
     stage.finish()
 
 
@@ -70,8 +74,27 @@ def first_program(data: bytes | memoryview) -> tuple[int, bool]:
     stagehand = _Census()
     source = io.BufferedReader(io.BytesIO(data), 1 << 17)
     machine = _inert_machine(stagehand)(source, encoding="latin1")
-    machine.load()
+    with _no_extensions(_extension):
+        machine.load()
     return source.tell(), stagehand.all_free
+
+
+def _extension(why: str) -> None:
+    raise NotFree(why)
+
+
+@contextlib.contextmanager
+def _no_extensions(refuse: Callable[[str], None]) -> Iterator[None]:
+    """Refuse EXT opcodes. What they resolved to before is forgotten first: a cached one would be real, and unasked for."""
+    cache = copyreg._extension_cache  # type: ignore[attr-defined]  # the machine's own, private by name only
+    cache.clear()
+    try:
+        yield
+    finally:
+        used = bool(cache)
+        cache.clear()
+    if used:
+        refuse("it uses the extension registry of the process instead of a name.")
 
 
 def _inert_machine(hand: Any) -> type[Any]:
