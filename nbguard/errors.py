@@ -24,8 +24,16 @@ class NbguardError(Exception):
     """Base of everything that nbguard raises on purpose."""
 
 
-class TargetError(NbguardError):
-    """What should be scanned or loaded cannot be found or read. The message is one plain sentence."""
+class TargetError(NbguardError, OSError):
+    """What should be scanned or loaded cannot be found or read. The message is one plain sentence.
+
+    An OSError, because that is what the guarded loaders raise then: code that handles a missing file or repository
+    (`except OSError`) works as it did.
+    """
+
+
+class TargetMissing(TargetError, FileNotFoundError):  # noqa: N818 - reads as what happened, like FileNotFoundError
+    """There is no such file or folder."""
 
 
 class LoadBlocked(NbguardError):  # noqa: N818 - the public name that people catch; it reads as what happened

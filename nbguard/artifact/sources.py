@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 from types import TracebackType
 
 from nbguard.artifact.model import FileIdentity, NotScanned, SourceKind
-from nbguard.errors import TargetError
+from nbguard.errors import TargetError, TargetMissing
 
 MAX_FILES = 20_000
 """Files of one folder; a folder with more is refused rather than half read."""
@@ -167,7 +167,7 @@ def open_path(path: str | os.PathLike[str], *, target: str | None = None) -> Ope
     try:
         found = os.stat(name)
     except OSError as error:
-        raise TargetError(_sentence(error, label)) from None
+        raise _problem(error, label) from None
     return _open_folder(name, label) if stat.S_ISDIR(found.st_mode) else _open_single(name, label)
 
 
@@ -294,7 +294,7 @@ def _walk(root: str, left_out: list[NotScanned]) -> Iterator[tuple[str, str, str
             entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda e: e.name)
         except OSError as error:
             if not folder:
-                raise TargetError(_sentence(error, shown(root))) from None
+                raise _problem(error, shown(root)) from None
             yield folder, "", _sentence(error, shown(folder))
             continue
         for entry in entries:
@@ -353,7 +353,7 @@ def _open(real: str, label: str, *, follow: bool) -> int:
     try:
         fd = os.open(real, flags)
     except OSError as error:
-        raise TargetError(_sentence(error, label)) from None
+        raise _problem(error, label) from None
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)
@@ -372,6 +372,11 @@ def _what(mode: int) -> str:
         if test(mode):
             return words
     return "something else"
+
+
+def _problem(error: OSError, label: str) -> TargetError:
+    kind = TargetMissing if error.errno in (errno.ENOENT, errno.ENOTDIR) else TargetError
+    return kind(_sentence(error, label))
 
 
 def _sentence(error: OSError, label: str) -> str:

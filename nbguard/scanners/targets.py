@@ -9,7 +9,7 @@ import os
 import re
 
 from nbguard.artifact.sources import Opened, open_path, shown
-from nbguard.errors import TargetError
+from nbguard.errors import TargetError, TargetMissing
 
 _REPOSITORY = re.compile(
     r"(?:hf://)?(?P<id>[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}|[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,100}))?\Z"
@@ -29,7 +29,7 @@ def open_target(target: str | os.PathLike[str], revision: str | None = None) -> 
     match = _REPOSITORY.match(name)
     looks_local = name.startswith((".", "/", "~")) or os.sep * 2 in name or name.count("/") != 1
     if match is None or (looks_local and not hub):
-        raise TargetError(f"There is no file or folder {shown(name)}.")
+        raise TargetMissing(f"There is no file or folder {shown(name)}.")
     from nbguard.artifact.hub import open_repo
 
     return open_repo(match["id"], revision=revision or match["revision"])
