@@ -162,11 +162,13 @@ def as_pickle_too(job: Job) -> Facts:
 
 
 def _harms(facts: Facts) -> bool:
-    """Whether a stream that breaks off may have done harm before. Words of a text that happen to stand where a stream
-    names a module name nothing that can be imported: the loader fails there, and nothing has run."""
-    if facts.verdict is not Verdict.DANGER:
-        return False
-    return not facts.globals or any(_IMPORTABLE.match(use.module) for use in facts.globals if use.level == "gadget")
+    """Whether a stream that breaks off may have done harm before: it named something harmful that can be imported.
+
+    Words of a text and chance bytes of a picture that stand where a stream names a module name nothing that is there:
+    a loader fails on them, and nothing has run.
+    """
+    harmful = (use for use in facts.globals if use.level == "gadget")
+    return facts.verdict is Verdict.DANGER and any(_IMPORTABLE.match(use.module) for use in harmful)
 
 
 def _goes_on(data: bytes) -> bool:
