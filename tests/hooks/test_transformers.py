@@ -245,11 +245,45 @@ def test_the_effects_of_accepted_code_are_held_to_the_contract(
     assert not marker.exists()
 
 
+@pytest.mark.usefixtures("fooled")
+@pytest.mark.parametrize(
+    "acting",
+    [
+        "os.mkdir(os.environ['NBGUARD_DEMO_MARKER'])",
+        "__import__('shutil').copy(__file__, os.environ['NBGUARD_DEMO_MARKER'])",
+        "(lambda: open(os.environ['NBGUARD_DEMO_MARKER'], 'w'))()",
+    ],
+)
+def test_the_effects_of_a_constructor_are_held_to_the_contract(
+    hub: Hub, person: Person, marker: Path, acting: str
+) -> None:
+    source = b"import os\n" + files_of("demo/tiny-custom")["modeling_tiny.py"].replace(
+        b"super().__init__(config)\n", b"super().__init__(config)\n        " + acting.encode() + b"\n"
+    )
+    with pytest.raises(ContractViolation, match="while the model was built"):
+        AutoModel.from_pretrained(fresh(hub, "demo/tiny-custom", modeling_tiny__py=source), trust_remote_code=True)
+    assert not marker.exists()
+
+
+def test_a_constructor_may_load_another_model(hub: Hub, person: Person) -> None:
+    backbone = fresh(hub, "demo/tiny-bert")
+    source = files_of("demo/tiny-custom")["modeling_tiny.py"].replace(
+        b"super().__init__(config)\n",
+        b"super().__init__(config)\n        from transformers import AutoTokenizer\n"
+        b"        self.words = AutoTokenizer.from_pretrained('" + backbone.encode() + b"')\n",
+    )
+    model = AutoModel.from_pretrained(fresh(hub, "demo/tiny-custom", modeling_tiny__py=source), trust_remote_code=True)
+    assert model.words("a good film")["input_ids"]
+    assert len(person.asked) == 2
+    assert person.asked[1].target == backbone
+
+
 def test_what_honest_modules_do_at_import_passes(hub: Hub, person: Person) -> None:
     source = files_of("demo/tiny-custom")["modeling_tiny.py"] + (
         b"\nimport collections, dataclasses, enum, functools, typing\n"
         b"from transformers.utils import ModelOutput, logging\n"
         b"logger = logging.get_logger(__name__)\n"
+        b"import os; os.environ['TOKENIZERS_PARALLELISM'] = 'false'\n"
         b"import torch\n"
         b"Pair = collections.namedtuple('Pair', 'a b')\n"
         b"@dataclasses.dataclass\nclass Out(ModelOutput):\n    logits: typing.Optional[torch.Tensor] = None\n"

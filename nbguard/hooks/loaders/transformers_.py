@@ -16,7 +16,7 @@ import inspect
 import os
 import types
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -115,7 +115,16 @@ def _from_pretrained(original: Callable[..., Any], cls: type, *args: Any, **kwar
             kwargs |= {"revision": commit}
             if kwargs.get("force_download"):
                 kwargs["force_download"] = False  # it has just been fetched anew, and that copy was scanned
-        return original(cls, *args, **kwargs)
+        with _held(cls):
+            return original(cls, *args, **kwargs)
+
+
+def _held(cls: type) -> AbstractContextManager[None]:
+    """The wall for effects around the construction of a class that a repository brought along."""
+    from nbguard.hooks.walls import code, code_effects
+
+    grant = code.grant_of(cls.__module__)
+    return code_effects.constructing(grant) if grant is not None and grant.enforced else nullcontext()
 
 
 def _pipeline(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

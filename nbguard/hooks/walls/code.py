@@ -38,9 +38,16 @@ MAX_SOURCE = 16 << 20
 _importing = threading.RLock()
 
 
-def _make() -> tuple[Callable[[Grant], None], Callable[[str], Grant | None], Callable[[], None]]:
+def _make() -> tuple[
+    Callable[[Grant], None],
+    Callable[[str], Grant | None],
+    Callable[[str, Grant], None],
+    Callable[[str], Grant | None],
+    Callable[[], None],
+]:
     """The register of accepted code. It lives in a closure: no importable name leads to it."""
     accepted: dict[str, Grant] = {}
+    modules: dict[str, Grant] = {}
 
     def accept(grant: Grant) -> None:
         """Let the code of an accepted contract run until the kernel ends: modules are imported at any later time."""
@@ -50,10 +57,14 @@ def _make() -> tuple[Callable[[Grant], None], Callable[[str], Grant | None], Cal
         """The grant whose contract holds source with this digest."""
         return accepted.get(sha256) or next(iter(grants.by_code(sha256)), None)
 
-    return accept, granted, accepted.clear
+    def forget() -> None:
+        accepted.clear()
+        modules.clear()
+
+    return accept, granted, modules.__setitem__, modules.get, forget
 
 
-accept, granted, _forget = _make()
+accept, granted, _ran_under, grant_of, _forget = _make()
 
 
 def install(loaded: Callable[[ModuleType], None]) -> Callable[[], None]:
@@ -160,6 +171,7 @@ class VerifiedLoader(Loader):
                 raise refuse(self.path, digest, "its content is in no contract that was accepted")
             # A function made of the module's code runs as the module does, and its call raises no audit event of its
             # own: inside the wall every `exec` is then one that the code itself asked for.
+            _ran_under(module.__name__, grant)
             run = FunctionType(compile(source, self.path, "exec", dont_inherit=True), module.__dict__)
         with code_effects.importing(grant) if grant.enforced else contextlib.nullcontext():
             run()

@@ -1,7 +1,12 @@
-"""What a repository's code may do while it is being imported: define things, and import libraries. Nothing else.
+"""What a repository's code may do while its model loads: define and compute things, import libraries. Nothing else.
 
     with importing(grant):
         run()                   # os.system, a socket, a file opened for writing: ContractViolation
+    with constructing(grant):
+        original(cls, source)   # the same, where the repository's code is what leads to it
+
+Constructing a model runs transformers' own code most of the time, which downloads, caches and logs. There an event is
+held against the contract only where a function of the repository is on the stack between it and the load.
 
 The events are those of the third wall for pickles. One thing is different here: honest modules use `@dataclass`,
 `namedtuple` and decorators of torch, which make functions from text and look into functions. Such an event passes where
@@ -29,27 +34,36 @@ if TYPE_CHECKING:
 MAKING = ("exec", "compile", "code.__new__", "function.__new__", "object.__getattr__", "object.__setattr__",
           "object.__delattr__", "marshal.load", "gc.get")  # fmt: skip
 """Events of making and looking into functions; they pass where an installed library raises them."""
+SETTINGS = frozenset({b"TOKENIZERS_PARALLELISM", b"OMP_NUM_THREADS", b"MKL_NUM_THREADS", b"KMP_DUPLICATE_LIB_OK",
+                      b"PYTORCH_CUDA_ALLOC_CONF", b"CUDA_LAUNCH_BLOCKING", b"PYTORCH_ENABLE_MPS_FALLBACK"})  # fmt: skip
+"""Environment variables that modules set at import and that change nothing but speed and memory."""
+_FLOORS = ("nbguard.hooks.walls.code", "nbguard.hooks.loaders.transformers_")
+"""Modules whose frames are the ground that the walls here stand on."""
 _DEEPEST = 400
 """Frames looked at for an import of a library that is on."""
 
 
-def _make() -> tuple[Callable[[Grant], AbstractContextManager[None]], Callable[[], AbstractContextManager[None]]]:
+Wall = Callable[["Grant"], AbstractContextManager[None]]
+
+
+def _make() -> tuple[Wall, Wall, Callable[[], AbstractContextManager[None]]]:
     """The context variable and the hook live in a closure: no importable name leads to them."""
-    running: ContextVar[list[Grant] | None] = ContextVar("nbguard.importing", default=None)
+    running: ContextVar[list[tuple[Grant, bool]] | None] = ContextVar("nbguard.code", default=None)
     added: list[bool] = []
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         token = running.get()
         if token:
-            _judge(token[0], event, args)
+            grant, everything = token[0]
+            _judge(grant, event, args, everything)
 
     @contextlib.contextmanager
-    def importing(grant: Grant) -> Iterator[None]:
+    def hold(grant: Grant, everything: bool) -> Iterator[None]:
         """Hold what runs inside to the contract of `grant`; a copy of this context is held to nothing afterwards."""
         if not added:
             added.append(True)
             sys.addaudithook(hook)
-        token = [grant]
+        token = [(grant, everything)]
         before = running.set(token)
         try:
             yield
@@ -66,10 +80,10 @@ def _make() -> tuple[Callable[[Grant], AbstractContextManager[None]], Callable[[
         finally:
             running.reset(before)
 
-    return importing, outside
+    return lambda grant: hold(grant, True), lambda grant: hold(grant, False), outside
 
 
-importing, outside = _make()
+importing, constructing, outside = _make()
 
 
 def announce_threads() -> Callable[[], None]:
@@ -98,21 +112,24 @@ def announce_threads() -> Callable[[], None]:
     return undo
 
 
-def _judge(grant: Grant, event: str, args: tuple[Any, ...]) -> None:
+def _judge(grant: Grant, event: str, args: tuple[Any, ...], everything: bool) -> None:
     what = effects._effect(event, args)
     if what is None or any(event == e or event.startswith(e) for e in grant.contract.effects if e):
+        return
+    if event == "os.putenv" and args and args[0] in SETTINGS:
         return
     frame = sys._getframe(2)
     if frame.f_code.co_filename.startswith("<frozen importlib") and effects._of_import_system(event, args, grant):
         return
     if event.startswith(MAKING) and trust.is_installed(frame.f_code.co_filename):
         return
-    if _importing_a_library(frame):
+    if _importing_a_library(frame) or not (everything or _led_to_by_the_repository(frame)):
         return
     from nbguard.hooks import walk
 
+    when = "while it was imported" if everything else "while the model was built"
     with outside():
-        problem = walk.violation(grant, f"the code that came with it tried {what} while it was imported.")
+        problem = walk.violation(grant, f"the code that came with it tried {what} {when}.")
     raise problem
 
 
@@ -120,10 +137,25 @@ def _importing_a_library(frame: FrameType | None) -> bool:
     """Whether the event happens in the import of an installed module that the repository's code asked for."""
     below: FrameType | None = None
     for _ in range(_DEEPEST):
-        if frame is None or frame.f_globals.get("__name__") == "nbguard.hooks.walls.code":
+        if frame is None or frame.f_globals.get("__name__") in _FLOORS:
             return False
         by_import_system = frame.f_code.co_filename.startswith("<frozen importlib")
         if by_import_system and below is not None and below.f_code.co_name == "<module>":
             return trust.is_installed(below.f_code.co_filename)
         below, frame = frame, frame.f_back
+    return False
+
+
+def _led_to_by_the_repository(frame: FrameType | None) -> bool:
+    """Whether a function of the repository comes before nbguard's own frames on the way down the stack.
+
+    A load that is nested in the construction is guarded by itself, so nbguard's frames end the search.
+    """
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] == "transformers_modules":
+            return True
+        if name.startswith("nbguard."):
+            return False
+        frame = frame.f_back
     return False
