@@ -54,8 +54,14 @@ def detect(head: bytes) -> str | None:
 
 
 def _zlib_header(head: bytes) -> bool:
-    """RFC 1950: deflate with a window of at most 32 KiB, and the check bits right."""
-    return len(head) >= 2 and head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+    """RFC 1950: deflate, the check bits right, and what follows begins a stream (a text may begin with `x `)."""
+    if len(head) < 2 or head[0] & 15 != 8 or int.from_bytes(head[:2], "big") % 31:
+        return False
+    try:
+        zlib.decompressobj().decompress(head, 1)
+    except zlib.error:
+        return False
+    return True
 
 
 def decompress(view: View, kind: str, *, limit: int) -> bytes:

@@ -85,6 +85,6 @@ def test_old_joblib_files(tmp_path) -> None:
         decompress(BytesView(data[:-5]), "zfile", limit=len(DATA))
 
 
-@pytest.mark.parametrize("head", [b"", b"x", b"xyz", b"BZip", b"\x80\x04", b"PK\x03\x04", b"]\x94."])
+@pytest.mark.parametrize("head", [b"", b"x", b"xyz", b"x = 1\ny = 2\n", b"BZip", b"\x80\x04", b"PK\x03\x04", b"]\x94."])
 def test_other_beginnings_are_no_compression(head: bytes) -> None:
     assert detect(head) is None

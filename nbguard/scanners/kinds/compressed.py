@@ -22,7 +22,7 @@ class CompressedScanner:
     name = "compressed"
 
     def recognise(self, job: Job) -> bool:
-        return compression.detect(job.head[:32]) is not None or job.head.startswith(tuple(_UNREAD))
+        return compression.detect(job.head[:4096]) is not None or job.head.startswith(tuple(_UNREAD))
 
     def scan(self, job: Job) -> Facts:
         from nbguard.scanners.registry import examine
@@ -30,7 +30,7 @@ class CompressedScanner:
         for magic, name in _UNREAD.items():
             if job.head.startswith(magic):
                 return unread(job, name, f"a {name} archive")
-        kind = compression.detect(job.head[:32])
+        kind = compression.detect(job.head[:4096])
         assert kind is not None
         try:
             data, problem = compression.decompress(job.view, kind, limit=max(0, job.budget.unpacked)), ""

@@ -1,0 +1,146 @@
+"""Python code that comes with a model: what acts when it is imported or built is danger, the rest is for reading."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from nbguard.formats.view import BytesView
+from nbguard.report.model import Verdict
+from nbguard.scanners.base import Budget, Job, Limits
+from nbguard.scanners.facts import Facts
+from nbguard.scanners.registry import examine
+
+
+def look(source: str | bytes, path: str = "modeling_x.py") -> Facts:
+    data = source.encode() if isinstance(source, str) else source
+    return examine(Job(path, BytesView(data), Limits(), Budget(1 << 20, 100)))
+
+
+HONEST = """
+import os
+import re
+import sys
+import torch
+from .configuration_x import XConfig
+from ..shared import helper
+
+PATTERN = re.compile("x")
+CACHE = os.path.join(os.environ.get("HOME", ""), "cache")
+
+class Model(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.eval()
+        self.requests = []
+        self.requests.append(getattr(torch, config.act))
+
+    @torch.no_grad()
+    def forward(self, x):
+        return globals().get("x", x)
+
+model_class = torch.compile(Model)
+"""
+
+
+def test_honest_code_is_reviewed_with_its_digest() -> None:
+    facts = look(HONEST)
+    assert facts.verdict is Verdict.REVIEW
+    assert [f.rule for f in facts.findings] == ["code.remote"]
+    assert facts.code[0].sha256 == hashlib.sha256(HONEST.encode()).hexdigest()
+    assert facts.references == ["py:configuration_x.py", "py:../shared.py"]
+
+
+def test_relative_imports_are_followed_from_the_files_folder() -> None:
+    facts = look("from . import a\nfrom .sub.b import c\nfrom ..up import d\n", "pkg/inner/m.py")
+    assert facts.references == ["py:pkg/inner/a.py", "py:pkg/inner/sub/b.py", "py:pkg/up.py"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nos.system('x')",
+        "import os as o\no.system('x')",
+        "from os import system as f\nf('x')",
+        "from os import *\nsystem('x')",
+        "import os\ns = os.system\ns('x')",
+        "import os\ngetattr(os, 'system')('x')",
+        "__import__('os').system('x')",
+        "import importlib\nimportlib.import_module('subprocess').run(['x'])",
+        "import sys\nsys.modules['os'].system('x')",
+        "import transformers\ntransformers.utils.os.system('x')",
+        "import os\nvars(os)['system']('x')",
+        "import os\nos.__dict__['system']('x')",
+        "globals()['__builtins__']['exec']('x')",
+        "import builtins\nbuiltins.exec('x')",
+        "exec('x')",
+        "eval('x')",
+        "import subprocess\ndef go():\n    subprocess.run(['x'])\ngo()",
+        "import os\ndef a(): b()\ndef b(): os.system('x')\na()",
+        "import os\nclass A:\n    os.system('x')",
+        "import os\ndef f(x=os.system('x')): pass",
+        "import os\n@os.system\ndef f(): pass",
+        "import os\n(lambda: os.system('x'))()",
+        "import os\nlist(map(os.system, ['x']))",
+        "import os, functools\nfunctools.partial(os.system, 'x')()",
+        "import threading, os\nthreading.Thread(target=os.system, args=('x',)).start()",
+        "import atexit, os\natexit.register(os.system, 'x')",
+        "import os\nwith os.popen('x') as f: pass",
+        "import os\ntry:\n    os.system('x')\nexcept Exception: pass",
+        "import os\nif True:\n    os.system('x')",
+        "import os\nif __name__ == '__main__': pass\nelse: os.system('x')",
+        "import os\n[os.system('x') for _ in [1]]",
+        "from urllib.request import urlopen\nurlopen('http://localhost')",
+        "import requests\nrequests.get('http://localhost')",
+        "import socket\nsocket.socket()",
+        "import ctypes\nctypes.CDLL('x')",
+        "import pickle\npickle.loads(b'')",
+        "import marshal\nmarshal.loads(b'')",
+        "import os\nclass A:\n    def __init__(self): os.system('x')",
+        "import os\nclass A:\n    def __init__(self): self.go()\n    def go(self): os.system('x')",
+        "import os\nclass A:\n    def __init_subclass__(cls): os.system('x')",
+        b"# -*- coding: utf-7 -*-\n+AGkAbQBwAG8AcgB0- os\nos.system('x')",
+    ],
+)
+def test_code_that_acts_is_dangerous(source: str | bytes) -> None:
+    facts = look(source)
+    assert facts.verdict is Verdict.DANGER
+    finding = next(f for f in facts.findings if f.rule in ("code.acts-at-import", "code.acts-at-load"))
+    assert finding.location.startswith("line ")
+    assert finding.evidence
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nclass A:\n    def forward(self): os.system('x')",
+        "import os\nif __name__ == '__main__':\n    os.system('x')",
+        "import pickle\ndef load_vocab(path):\n    return pickle.load(open(path, 'rb'))",
+    ],
+)
+def test_code_that_could_act_is_for_reading(source: str) -> None:
+    facts = look(source)
+    assert facts.verdict is Verdict.REVIEW
+    assert "code.can-act" in {f.rule for f in facts.findings}
+
+
+@pytest.mark.parametrize("source", ["def (", "x = 'a\0b'", "(" * 3000 + ")" * 3000, b"# coding: nonsense\nx = 1"])
+def test_code_that_cannot_be_read_is_unverifiable(source: str | bytes) -> None:
+    assert look(source).verdict is Verdict.UNVERIFIABLE
+
+
+def test_a_module_of_words_does_nothing() -> None:
+    assert look('"""Only text."""\n').verdict is Verdict.SAFE
+    assert look("").verdict <= Verdict.UNVERIFIABLE
+
+
+def test_words_are_no_evidence() -> None:
+    facts = look('x = "os.system(1); eval(2); subprocess"  # exec(3)\n')
+    assert {f.rule for f in facts.findings} == {"code.remote"}
+
+
+def test_code_that_begins_like_a_pickle_is_no_pickle() -> None:
+    """A `c` at the start is the opcode that names a global: `class A:` is a module's name to the pickle machine."""
+    facts = look("class A:\n    pass\n")
+    assert (facts.format, facts.verdict) == ("python", Verdict.REVIEW)
