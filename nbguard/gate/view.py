@@ -3,8 +3,9 @@
     view = View(report, decision, asked, machine, loader="torch.load")
     slot.show(view.bundle())
 
-Text from a model reaches the page either through `report.escape` or as the plain-text label of a checkbox. What a
-control does is not decided here: the page's messages go to the machine, and the view is brought into line with it.
+Text from a model reaches the page through `report.escape` and never as the label of a control: pages typeset those as
+mathematics, links included. What a control does is not decided here: the page's messages go to the machine, and the
+view is brought into line with it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from nbguard.gate.machine import Machine
 from nbguard.report import html as report_html
 from nbguard.report import sections
 from nbguard.report import text as report_text
-from nbguard.report.escape import html, terminal
+from nbguard.report.escape import html
 from nbguard.report.model import Report
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -166,11 +167,14 @@ class View:
         for number, sentence in enumerate(self._asked.ticks):
             role = f"tick-{number}"
             box = self._w.Checkbox(
-                description=terminal(sentence, 400), indent=False, model_id=self._machine.control(role),
+                description=f"Read {number + 1}",
+                indent=False,
+                model_id=self._machine.control(role),
                 _dom_classes=("nbg-tick",),
-            )  # fmt: skip
+            )
             self._controls[role] = box
-            boxes.append(box)
+            said = self._html(f'<div class="nbg-tick-text">{html(sentence, 400)}</div>')
+            boxes.append(self._row(box, said, name="nbg-tick-row"))
         why = self._w.Text(
             description="Why (kept in the audit log)", style={"description_width": "initial"}, continuous_update=True,
             model_id=self._machine.control("reason"), _dom_classes=("nbg-why",),

@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,8 +48,12 @@ WAIT = 30_000
 class LabServer:
     """One `jupyter lab` on 127.0.0.1 with a token, stopped by its own process id."""
 
-    def __init__(self, folder: Path, *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, environment: dict[str, str] | None = None, disabled: Sequence[str] = ()
+    ) -> None:
+        """`disabled` names extensions of the page that are switched off."""
         self.folder = folder
+        self._disabled = disabled
         self.token = secrets.token_hex(16)
         self._home = Path(tempfile.mkdtemp(prefix="nbguard-lab-"))
         self._environment = environment or {}
@@ -64,6 +68,9 @@ class LabServer:
         self._write(
             settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings",
             {"fetchNews": "false", "checkForUpdates": False},
+        )
+        self._write(
+            config / "labconfig" / "page_config.json", {"disabledExtensions": dict.fromkeys(self._disabled, True)}
         )
         environment = {
             **os.environ,
@@ -183,11 +190,24 @@ _KERNEL_READY = """() => {
 _CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells"
 
 
+_FORGE = """([comm_id, data, msg_id]) => {
+    const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+    kernel.sendShellMessage({
+        header: {
+            msg_id, msg_type: 'comm_msg', session: kernel.clientId, username: kernel.username,
+            date: new Date().toISOString(), version: '5.3',
+        },
+        parent_header: {}, metadata: {}, content: {comm_id, data}, channel: 'shell', buffers: [],
+    }, false, true);
+}"""
+
+
 class Notebook:
     """One open notebook."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self._root = ""
         self.messages: list[str] = []
         """What the page logged, errors and dialogs included."""
         page.on("console", lambda message: self.messages.append(message.text))
@@ -247,6 +267,22 @@ class Notebook:
     def outputs(self, number: int) -> str:
         """All that cell `number` shows, as text, HTML sources included."""
         return json.dumps(self.cells()[number].get("outputs", []), ensure_ascii=False)
+
+    def printed(self, number: int) -> str:
+        """What cell `number` printed."""
+        outputs = self.cells()[number].get("outputs", [])
+        texts = [o["text"] for o in outputs if o.get("output_type") == "stream" and o.get("name") == "stdout"]
+        return "".join(t if isinstance(t, str) else "".join(t) for t in texts)
+
+    def forge(self, role: str, data: dict[str, Any]) -> None:
+        """Send a message for a control of the question that is or was shown, past the page's own widgets."""
+        for cell in self.cells():
+            for output in cell.get("outputs", []):
+                view = output.get("data", {}).get("application/vnd.jupyter.widget-view+json")
+                if view:
+                    self._root = view["model_id"]
+        comm_id = self._root.removesuffix("root") + role
+        self.page.evaluate(_FORGE, [comm_id, data, secrets.token_hex(16)])
 
     def until(self, holds: Callable[[], bool], what: str, timeout: int = WAIT) -> None:
         """Wait until `holds`; raises AssertionError with the notebook's outputs."""
