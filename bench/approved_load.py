@@ -16,6 +16,7 @@ from bench import samples
 from bench.harness import Row, Workplace, interleave, python, run
 
 GOAL = 1.03
+FRESH = f"MALLOC_MMAP_THRESHOLD_={1 << 20}"
 CHILD = """
 import json, sys, time
 import torch
@@ -44,7 +45,9 @@ def measure(place: Workplace) -> list[Row]:
         ("weights_only=False", '{"weights_only": false}'),
         ("mmap=True", '{"mmap": true}'),
     ):
-        off, on = interleave([python(CHILD, str(file), side, arguments) for side in ("off", "on")], place)
+        off, on = interleave(
+            [["env", FRESH, *python(CHILD, str(file), side, arguments)] for side in ("off", "on")], place
+        )
         for when in ("first", "second"):
             ratio = on.of(when) / off.of(when)
             rows.append(Row(f"torch.load, 1 GB, {name}", f"{when}, guard off", off.of(when), "s"))
