@@ -22,9 +22,11 @@ from nbguard.formats.pickle_machine import (
     BUILD,
     INSTANCED,
     MUTATED,
+    NEWOBJ,
     PASS,
     RECALLED,
     RECORD,
+    REDUCE,
     TOUCHED,
     Event,
     Handling,
@@ -316,15 +318,15 @@ class Judge:
 
     def _gadget(self, seen: Seen, trap: rules.Gadget) -> None:
         text = self._evidence(seen)
-        called = bool(seen.bits & ~1)
-        verb = "Loading this" if called else "Names what, once called,"
+        called = bool(seen.bits & (REDUCE | NEWOBJ | INSTANCED))
+        first = text.partition("\n")[0][:300]
         self.facts.add(
             Finding(
                 "pickle.gadget",
                 Severity.CRITICAL,
                 self.file,
                 self.locate(seen),
-                f"{verb} {trap.what}: {text[:300]}" if called else f"{seen.dotted[:200]} is named: {trap.what}.",
+                f"Loading this {trap.what}: {first}." if called else f"Names {seen.dotted[:200]}, which {trap.what}.",
                 text,
                 trap.why,
                 REFUSE,
@@ -333,12 +335,12 @@ class Judge:
         )
         self.facts.effects.extend(e for e in trap.effects if e not in self.facts.effects)
         if called:
-            self.facts.summary.append(f"It would run {text[:300]}.")
+            self.facts.summary.append(f"It would run {first}.")
         for event in seen.events:
             self.noted(seen, event.arguments, event.keywords)
 
     def _unexplained(self, seen: Seen, verbs: list[str]) -> None:
-        text = self._evidence(seen)
+        text = self._evidence(seen).partition("\n")[0]
         for event in seen.events:
             self.noted(seen, event.arguments, event.keywords)
         if "reduce" in verbs or "newobj" in verbs:
