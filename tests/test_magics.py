@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 import nbguard
 from nbguard import completion, history
@@ -59,7 +60,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
     (folder / "broken.pkl").write_bytes(pickle.dumps(list(range(1000)))[:100])
     monkeypatch.chdir(folder)
     InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
+    made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     made.run_line_magic("load_ext", "nbguard")
     yield made
     made.run_line_magic("unload_ext", "nbguard")
