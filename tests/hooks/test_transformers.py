@@ -412,6 +412,57 @@ def test_from_config_asks_about_the_code_that_it_runs(hub: Hub, person: Person) 
         AutoModel.from_config(config, trust_remote_code=True)
 
 
+def test_where_the_site_only_observes_nothing_is_stopped_and_everything_is_noted(
+    hub: Hub, person: Person, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbguard.approvals import AuditLog
+
+    monkeypatch.setenv("NBGUARD_MODE", "observe")
+    model = AutoModel.from_pretrained(fresh(hub, "hostile/tiny-custom-pro"), trust_remote_code=True)
+    assert type(model).__name__ == "TinyModel"
+    assert marker.exists()
+    assert person.asked == []
+    assert any(e["event"] == "load.not_stopped" for e in AuditLog().entries())
+
+
+def test_a_library_that_swallows_the_refusal_does_not_turn_it(hub: Hub, person: Person) -> None:
+    """`pipeline` tries several classes and catches what goes wrong with each."""
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked):
+        pipeline("text-classification", fresh(hub, "hostile/fast-sentiment"))
+    assert len(person.asked) == 1
+
+
+def test_an_adapter_and_its_base_model_are_pinned_each_to_its_own_commit(hub: Hub, person: Person) -> None:
+    from nbguard.hooks.loaders.repository import loading
+
+    adapter, base = fresh(hub, "demo/tiny-bert"), fresh(hub, "demo/tiny-bert-bin")
+    with loading("AutoModel.from_pretrained", {"revision": "main"}) as load:
+        first = load.admit(adapter, revision="main")
+        second = load.admit(base, revision=first)  # as transformers hands it on
+        hub.store.push(base, {"config.json": b"{}"})
+        assert load.admit(base, revision=first) == second
+    assert (first, second) == (hub.store.resolve(adapter, "main"), person.asked[1].artifact.commit)
+
+
+def test_custom_generate_goes_the_same_way(hub: Hub, person: Person, marker: Path) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    repo = fresh(hub, "demo/tiny-bert")
+    generate = b"def generate(model, **kwargs):\n    return 'generated'\n"
+    hub.store.push(repo, {"custom_generate/generate.py": generate, "config.json": b"{}"})
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertLMHeadModel(BertConfig(vocab_size=9, is_decoder=True, **sizes))
+    ids = torch.zeros((1, 2), dtype=torch.long)
+    assert model.generate(ids, custom_generate=repo, trust_remote_code=True) == "generated"
+    assert [c.path for c in person.asked[0].contract.code] == ["custom_generate/generate.py"]
+    hub.store.push(repo, {"custom_generate/generate.py": f"open({str(marker)!r}, 'w')\n".encode() + generate})
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked):
+        model.generate(ids, custom_generate=repo, trust_remote_code=True)
+    assert not marker.exists()
+
+
 # what is not there
 
 

@@ -139,12 +139,9 @@ class RepositoryLoad:
     def _find(self, source: str, revision: str | None) -> _Source:
         if os.path.exists(source):
             return self._local(source)
+        revision = self._meant(source, revision)
         commit = self._pins.get((source, revision))
         if commit is None:
-            commits = {s.commit: place for (place, _), s in self._sources.items() if s.commit}
-            if revision in commits and commits[revision] != source:
-                # a commit of another repository, handed on to this one: what the person asked for counts here
-                revision = None if self.requested in commits else self.requested
             listing = list_repo(
                 source,
                 revision=revision,
@@ -154,6 +151,14 @@ class RepositoryLoad:
             )
             return self._pinned(source, revision, listing)
         return self._sources[source, commit]
+
+    def _meant(self, source: str, revision: str | None) -> str | None:
+        """What a revision stands for where it is a commit of another repository, handed on to this one: what the
+        person asked for, as transformers does with the base model of an adapter."""
+        places = {s.commit: place for (place, _), s in self._sources.items() if s.commit}
+        if revision not in places or places[revision] == source:
+            return revision
+        return None if self.requested in places else self.requested
 
     def _pinned(self, source: str, revision: str | None, listing: Listing) -> _Source:
         """The source at the commit that was listed; whoever asks for this revision again gets that commit."""

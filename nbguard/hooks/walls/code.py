@@ -168,12 +168,13 @@ class VerifiedLoader(Loader):
             digest = hashlib.sha256(source).hexdigest()
             grant = granted(digest)
             if grant is None:
-                raise refuse(self.path, digest, "its content is in no contract that was accepted")
+                _stop(self.path, digest, "its content is in no contract that was accepted")
+            else:
+                _ran_under(module.__name__, grant)
             # A function made of the module's code runs as the module does, and its call raises no audit event of its
             # own: inside the wall every `exec` is then one that the code itself asked for.
-            _ran_under(module.__name__, grant)
             run = FunctionType(compile(source, self.path, "exec", dont_inherit=True), module.__dict__)
-        with code_effects.importing(grant) if grant.enforced else contextlib.nullcontext():
+        with code_effects.importing(grant) if grant is not None and grant.enforced else contextlib.nullcontext():
             run()
         with code_effects.outside():
             self._loaded(module)
@@ -181,6 +182,16 @@ class VerifiedLoader(Loader):
     def get_source(self, fullname: str) -> str | None:
         """For tracebacks and `inspect`: the source that was run, not what the file holds now."""
         return None if self._source is None else self._source.decode("utf-8", "replace")
+
+
+def _stop(path: str, digest: str, why: str) -> None:
+    """Refuse, or only note it where the site observes and stops nothing."""
+    from nbguard import settings
+    from nbguard.hooks import walk
+
+    if settings.load().mode == "enforce":
+        raise refuse(path, digest, why)
+    walk.note("code.not_stopped", path=ascii(path)[1:-1], sha256=digest, why=why)
 
 
 def refuse(path: str, digest: str, why: str) -> ContractViolation:
