@@ -31,13 +31,15 @@ _UNWALKED = {
     ".git": "version control data, which no loader opens",
     ".hg": "version control data, which no loader opens",
 }
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _COMPANION = "{name}_{number:02d}.npy"
 """How joblib before 0.10 named the arrays beside a pickle (`numpy_pickle_compat`)."""
 
 
 def shown(name: str) -> str:
-    """`name` as text that can be stored and sent: bytes that are no UTF-8 become `\\xNN`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace") if not name.isascii() else name
+    """`name` as text that can be stored and sent: bytes that are no UTF-8, and control characters, become `\\xNN`."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 class OpenedFile:
@@ -254,17 +256,22 @@ def _open_folder(name: str, label: str) -> Opened:
     files: list[OpenedFile] = []
     left_out: list[NotScanned] = []
     unreachable: list[NotScanned] = []
+    names: set[str] = set()
     try:
         for relative, real, problem in _walk(root, left_out):
             if problem:
                 unreachable.append(NotScanned(shown(relative), problem))
                 continue
+            if shown(relative) in names:
+                unreachable.append(NotScanned(shown(relative), "another file's name looks the same when it is shown"))
+                continue
+            names.add(shown(relative))
             try:
                 files.append(_opened(real, shown(relative), follow=False))
             except TargetError as error:
                 unreachable.append(NotScanned(shown(relative), str(error)))
                 continue
-            if len(files) > MAX_FILES:
+            if len(files) + len(unreachable) > MAX_FILES:
                 raise TargetError(f"{label} holds more than {MAX_FILES:,} files.")
             if len(files) > HELD_OPEN:
                 files[-1].park()

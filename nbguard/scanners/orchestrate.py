@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from nbguard.artifact.model import Artifact, ArtifactFile, NotScanned, canonical_digest
-from nbguard.artifact.sources import Opened, OpenedFile
+from nbguard.artifact.sources import HELD_OPEN, Opened, OpenedFile
 from nbguard.errors import TargetError
 from nbguard.report.model import Contract, FileReport, Finding, Report, Severity, Verdict
 from nbguard.scanners.base import Limits
@@ -91,7 +91,6 @@ def holds_model(file: FileReport) -> bool:
 def _scan_all(opened: Opened, loader: str | None, limits: Limits, progress: Progress | None) -> dict[str, Facts]:
     total = sum(f.size for f in opened.files) + 1
     done = 0
-    companions = frozenset(f.path for f in opened.files)
     out: dict[str, Facts] = {}
     for number, file in enumerate(opened.files):
 
@@ -101,8 +100,8 @@ def _scan_all(opened: Opened, loader: str | None, limits: Limits, progress: Prog
 
         tick(0.0)
         asked = loader if opened.kind in ("path", "stream") and number == 0 else None
-        out[file.path] = _scan_one(file, companions - {file.path}, asked, limits, tick)
-        if number >= len(opened.files) - 1 or len(opened.files) > 256:
+        out[file.path] = _scan_one(file, _siblings(file, opened), asked, limits, tick)
+        if number >= HELD_OPEN:
             file.park()
         done += file.size
     if progress is not None:
@@ -115,12 +114,21 @@ def _scan_one(
 ) -> Facts:
     try:
         facts = scan_file(file.fd, path=file.path, limits=limits, loader=loader, companions=companions, progress=tick)
+        folder = file.path.rpartition("/")[0]
+        facts.companions = [f"{folder}/{name}" if folder else name for name in facts.companions]
         if not file.sealed and not file.unchanged():
             facts.unverifiable("source.changed", file.path, "", "The file was changed while it was being looked at.")
     except TargetError as error:
         facts = Facts(format="unknown", regions={"unknown": file.size})
         facts.unverifiable("source.changed", file.path, "", str(error))
     return facts
+
+
+def _siblings(file: OpenedFile, opened: Opened) -> frozenset[str]:
+    """Names of the other files in the same folder, which is where joblib's old format looks for arrays."""
+    folder = file.path.rpartition("/")[0]
+    paths = (f.path.rpartition("/") for f in opened.files if f is not file)
+    return frozenset(name for above, _, name in paths if above == folder)
 
 
 def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) -> bool:

@@ -8,6 +8,7 @@ this process starts workers of its own and never touches those of its parent.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import json
@@ -193,6 +194,7 @@ class Pool:
 
 POOL = Pool()
 os.register_at_fork(after_in_child=POOL.after_fork)
+atexit.register(POOL.close)
 
 
 def scan_file(

@@ -33,6 +33,7 @@ PICKLE_LOADERS = frozenset(
         "joblib.load",
         "pandas.read_pickle",
         "dill.load",
+        "numpy.load",
         "cloudpickle.load",
     }
 )

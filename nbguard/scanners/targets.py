@@ -9,7 +9,7 @@ import os
 import re
 
 from nbguard.artifact.sources import Opened, open_path, shown
-from nbguard.errors import TargetError, TargetMissing
+from nbguard.errors import TargetMissing
 
 _REPOSITORY = re.compile(
     r"(?:hf://)?(?P<id>[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}|[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,100}))?\Z"

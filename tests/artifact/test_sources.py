@@ -225,6 +225,14 @@ def test_open_files_stays_inside(tmp_path: Path) -> None:
             open_files(str(root), [bad], target="org/name", kind="hub")
 
 
+def test_two_names_that_look_the_same_are_not_mixed_up(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.bin").write_bytes(b"1")
+    (tmp_path / "a\\x0ab.bin").write_bytes(b"2")
+    with open_path(tmp_path) as opened:
+        assert _paths(opened) == ["a\\x0ab.bin"]
+        assert [n.path for n in opened.unreachable] == ["a\\x0ab.bin"]
+
+
 def test_a_closed_file_is_not_opened_again(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"x")
     with open_path(tmp_path / "m") as opened:

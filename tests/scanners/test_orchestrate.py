@@ -202,6 +202,7 @@ def test_a_link_out_of_the_folder_is_unverifiable(tmp_path: Path) -> None:
         (b"\x1c\0\0\0TFL3" + bytes(40), "tflite"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "zstandard"),
         (b"\xac\xed\x00\x05sr", "java-serialized"),
+        (b"\x08\x07\x12\x07pytorch\x1a\x00" + bytes(40), "onnx"),
         (b"\x00\x01\x02\xff" * 50, "unknown"),
     ],
 )
@@ -256,6 +257,16 @@ def test_what_cannot_be_decompiled_is_still_reported(tmp_path: Path, monkeypatch
     report = scan(str(tmp_path / "m.pkl"))
     assert report.verdict is Verdict.DANGER
     assert not any("Decompiled" in f.evidence for f in report.findings)
+
+
+def test_the_handles_stay_open_after_the_scan(tmp_path: Path) -> None:
+    """Promise 1: what is loaded after the scan is what was scanned, whatever lies at the path by then."""
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps("scanned"))
+    with open_path(tmp_path / "m.pkl") as opened:
+        scan_opened(opened)
+        (tmp_path / "other").write_bytes(pickle.dumps(Payload()))
+        os.replace(tmp_path / "other", tmp_path / "m.pkl")
+        assert pickle.loads(Path(opened.files[0].load_path()).read_bytes()) == "scanned"
 
 
 def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:

@@ -86,8 +86,23 @@ class RecognisedScanner:
 SCANNER = RecognisedScanner()
 
 
+_PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
+    (re.compile(rb"\x08[\x01-\x20](\x12[\x01-\x7f][\x20-\x7e]|\x3a|\x42|\x1a)"), (), "onnx", "an ONNX model"),
+    (re.compile(rb"\x08[\x01-\x20]"), (".onnx",), "onnx", "an ONNX model"),
+    (re.compile(rb"[\x08\x0a]"), (".pb",), "tensorflow", "a TensorFlow graph"),
+    (re.compile(rb"[\x08\x0a]"), (".mlmodel",), "coreml", "a Core ML model"),
+    (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),
+    (re.compile(rb"\{[iUILl]"), (".ubj", ".bin", ".model"), "ubjson", "a binary JSON file (XGBoost)"),
+    (re.compile(rb"CBM1"), (), "catboost", "a CatBoost model"),
+)
+"""Formats without a mark of their own: (how they begin, extensions that make it likely or none, format, name)."""
+
+
 def _which(job: Job) -> tuple[str, str] | None:
     head = job.head
+    for pattern, suffixes, format, called in _PROTOBUF:
+        if pattern.match(head) and (job.suffix in suffixes or not suffixes) and b"\0" in head:
+            return format, called
     for offset, magic, format, called in _UNREAD:
         if head.startswith(magic, offset):
             return format, called

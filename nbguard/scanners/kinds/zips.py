@@ -96,41 +96,46 @@ def kind_of(directory: ZipDirectory) -> str:
 
 def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     """`torch.load` runs `<folder>/data.pkl`, the folder being that of the first entry, and reads `<folder>/data/*`."""
-    folder = directory.entries[0].name.partition("/")[0] + "/"
-    storages = 0
-    nbytes = 0
+    _torch_names(job, directory, facts)
+    storages = nbytes = 0
     for entry in directory.entries:
-        name = entry.name
-        if not name.startswith(folder):
+        local = entry.name.partition("/")[2]
+        if not local.startswith("data/") or "/" in local[5:] or job.view.read(entry.data, 6) == npy.MAGIC:
+            _member(job, entry, facts, container="torch-zip" if local.lower() == "data.pkl" else "")
+            continue
+        storages += 1
+        nbytes += entry.size
+        facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
+        if entry.method != STORED:
+            facts.unverifiable(
+                "torch.compressed-storage",
+                job.path,
+                entry.name[:200],
+                "A tensor's bytes are compressed, which PyTorch never writes.",
+            )
+    if storages:
+        facts.counts.update(tensors=storages, tensor_bytes=nbytes)
+
+
+def _torch_names(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    """PyTorch takes the first entry's folder for all, and finds names without regard to case; it writes neither so."""
+    folder = directory.entries[0].name.partition("/")[0] + "/"
+    for entry in directory.entries:
+        local = entry.name.partition("/")[2]
+        if not entry.name.startswith(folder):
             facts.unverifiable(
                 "torch.folders",
                 job.path,
-                name[:200],
-                "The entries lie in more than one folder; PyTorch would refuse this.",
+                entry.name[:200],
+                "The entries lie in more than one folder, which PyTorch never writes.",
             )
-        local = name.partition("/")[2]
-        if local.startswith("data/") and "/" not in local[5:] and name.startswith(folder):
-            storages += 1
-            nbytes += entry.size
-            facts.blocks.append((name, entry.data, entry.size, entry_kind(entry)))
-            if entry.method != STORED:
-                facts.unverifiable(
-                    "torch.compressed-storage",
-                    job.path,
-                    name[:200],
-                    "A tensor's bytes are compressed, which PyTorch never writes.",
-                )
-            continue
         if local.lower() in ("data.pkl", "constants.pkl") and local != local.lower():
             facts.unverifiable(
                 "zip.case",
                 job.path,
-                name[:200],
+                entry.name[:200],
                 "The program's name is in capitals: PyTorch finds it, other readers do not.",
             )
-        _member(job, entry, facts, container="torch-zip" if local.lower() == "data.pkl" else "")
-    if storages:
-        facts.counts.update(tensors=storages, tensor_bytes=nbytes)
 
 
 def entry_kind(entry: ZipEntry) -> str:
@@ -194,6 +199,7 @@ def _read(job: Job, entry: ZipEntry, facts: Facts) -> bytes | View | None:
 
 def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     """`torch.jit.load` runs the pickles in PyTorch's own machine and compiles the code beside them."""
+    _torch_names(job, directory, facts)
     for entry in directory.entries:
         local = entry.name.partition("/")[2]
         if local.startswith(("data/", "constants/")) and not local.endswith(".pkl"):
