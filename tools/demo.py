@@ -78,6 +78,9 @@ def prepare(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
     for folder in ("hf", "data", "ipython", "jupyter", "jupyter-data", "runtime", "log", str(NOTEBOOK.parent)):
         (home / folder).mkdir(parents=True)
+    page = home / "jupyter" / "labconfig" / "page_config.json"
+    page.parent.mkdir()
+    page.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
     (home / MARK).touch()
     (home / "config.toml").touch()
     shutil.copy2(ROOT / NOTEBOOK, home / NOTEBOOK)
@@ -146,7 +149,6 @@ def lab_command(home: Path) -> list[str]:
         "ServerApp.open_browser": "False",
         "ServerApp.root_dir": str(home),
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
-        "LabApp.news_url": "None",
         "LabApp.extension_manager": "readonly",
     }
     command = [sys.executable, "-m", "jupyterlab", *(f"--{k}={v}" for k, v in options.items())]
@@ -216,6 +218,7 @@ def headless(home: Path, env: dict[str, str]) -> int:
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # it would warn of its loopback transport
         resources={"metadata": {"path": str(home / NOTEBOOK.parent)}},
         on_cell_start=text_cell,
         on_cell_executed=code_cell,
@@ -246,7 +249,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-open", action="store_true", help="print the address, do not open a browser")
     parser.add_argument("--folder", type=Path, default=HOME, help="emptied, then used for everything (default: .demo)")
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start its background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         home: Path = chosen.folder.resolve()
         prepare(home)
