@@ -221,6 +221,10 @@ class Notebook:
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START)
         self.page.wait_for_function(_KERNEL_READY, timeout=START)
 
+    def idle(self) -> None:
+        """Wait until the kernel is idle; only where no cell with a question can be running."""
+        self.page.wait_for_function(_KERNEL_READY, timeout=WAIT)
+
     def theme(self, name: str) -> None:
         self.command("apputils:change-theme", {"theme": name})
         light = "false" if "Dark" in name else "true"
