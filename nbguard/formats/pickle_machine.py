@@ -28,6 +28,7 @@ from __future__ import annotations
 import _compat_pickle
 import copyreg
 import gc
+import itertools
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -338,10 +339,10 @@ class Tape:
 
 
 class Machine(pickle.Unpickler):
-    """The C machine, inert."""
+    """The C machine, inert. Out-of-band buffers, which are bytes and come from the caller, are empty here."""
 
     def __init__(self, file: Any, tape: Tape, encoding: str = "latin1") -> None:
-        super().__init__(file, encoding=encoding)
+        super().__init__(file, encoding=encoding, buffers=itertools.repeat(b""))
         self._tape = tape
 
     def find_class(self, module: Any, name: Any) -> Any:

@@ -117,6 +117,8 @@ class Grant:
     enforced: bool = True
     """False where the site only observes: the load then goes on as if it were not guarded."""
     live: bool = False
+    writable: str | None = None
+    """Real path of the one file that the caller asked to have mapped for writing."""
     _entered: int = 0
     _kept: int = 0
     requests: list[OuterRequest] = field(default_factory=list)

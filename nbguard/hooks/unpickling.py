@@ -21,7 +21,7 @@ from nbguard.hooks.caller import Caller
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.streams import Stream
 from nbguard.hooks.walls import scope
-from nbguard.hooks.walls.rehearsal import NotFree, first_program, rehearse
+from nbguard.hooks.walls.rehearsal import Carried, NotFree, first_program, rehearse
 
 Run = Callable[[bytes], Any]
 
@@ -37,6 +37,8 @@ class Options:
     plain: bool = True
     """The machine resolves names itself, so that the second wall sees them all. A subclass with its own `find_class`
     may not: such a program is always scanned."""
+    carried: Carried | None = None
+    """What the machine remembers of earlier programs, where it is one that goes on."""
 
 
 def unpickle(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
@@ -51,7 +53,7 @@ def unpickle(stream: Stream, loader: str, who: Caller, options: Options, run: Ru
     if running is None and options.plain and _may_be_plain(stream, who):
         length = _free_length(stream)
         if length is not None:
-            return run(stream.take(length))
+            return _remembered(options, run, stream.take(length))
     return _admitted(stream, loader, who, options, run)
 
 
@@ -67,8 +69,15 @@ def perform(grant: Grant, program: bytes, options: Options, run: Run) -> Any:
             encoding=options.encoding,
             errors=options.errors,
             buffers=kept,
+            carried=options.carried,
         )
-    return behind_walls(grant, lambda: run(program))
+    return behind_walls(grant, lambda: _remembered(options, run, program))
+
+
+def _remembered(options: Options, run: Run, program: bytes) -> Any:
+    if options.carried is not None:
+        options.carried.ran(program)
+    return run(program)
 
 
 def behind_walls(grant: Grant, run: Callable[[], Any]) -> Any:

@@ -252,3 +252,15 @@ def test_both_machines(load: Any, marker: Path) -> None:
     with pytest.raises(LoadBlocked):
         load(touching(marker))
     assert not marker.exists()
+
+
+def test_a_memo_that_an_earlier_program_left_behind(marker: Path) -> None:
+    """Alone the second program calls `numpy.add`; with the strings of the first in the memo it would be `os.system`."""
+    first = program(tuple_of(text("os") + b"\x94", text("system") + b"\x94"))
+    strings = text("numpy._core.umath") + b"\x940" + text("add") + b"\x940"
+    second = program(strings + call(name("numpy.core", "_ufunc_reconstruct"), b"h\x00", b"h\x01"))
+    assert pickle.loads(second) is numpy.add
+    unpickler = pickle.Unpickler(io.BytesIO(first + second))
+    assert unpickler.load() == ("os", "system")
+    with pytest.raises(LoadBlocked):
+        unpickler.load()

@@ -61,7 +61,9 @@ def _load(joblib: ModuleType, original: Callable[..., Any], given: dict[str, Any
             place = opened.files[0].real_path or ""
             mapped = mmap_mode if file is opened.files[0] and place else None
             composite = _composite(grant, file, program)
+            grant.writable = os.path.realpath(place) if mapped in ("r+", "w+") else None
             result = _run(joblib, composite, grant, place, mapped, native)
+            grant.writable = None
             _same(grant, opened, place if mapped else "")
         if start is not None:
             source.seek(start + composite.end if not program.compression else 0, 0 if not program.compression else 2)

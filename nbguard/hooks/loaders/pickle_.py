@@ -20,6 +20,7 @@ from nbguard.hooks.streams import Stream
 from nbguard.hooks.unpickling import Options, unpickle
 from nbguard.hooks.walls import scope
 from nbguard.hooks.walls.feed import Feed
+from nbguard.hooks.walls.rehearsal import Carried
 
 
 def guard(hooks: Installed, pickle: ModuleType) -> None:
@@ -84,6 +85,7 @@ def _guarded(machine: type[Any], hooks: Installed) -> type[Any]:
             kept = None if buffers is None or buffers == () else list(buffers)
             self.__feed = Feed()
             self.__how = Options(fix_imports, encoding, errors, kept)
+            self.__carried = Carried(fix_imports=fix_imports, encoding=encoding, errors=errors)
             self.__file = file
             if not callable(getattr(file, "read", None)) or not callable(getattr(file, "readline", None)):
                 raise TypeError("file must have 'read' and 'readline' attributes")
@@ -106,7 +108,7 @@ def _guarded(machine: type[Any], hooks: Installed) -> type[Any]:
             if not active or who.kind == "machinery":
                 return run(_next_program(stream))
             plain = type(self).find_class is machine.find_class
-            options = Options(how.fix_imports, how.encoding, how.errors, how.buffers, plain)
+            options = Options(how.fix_imports, how.encoding, how.errors, how.buffers, plain, self.__carried)
             return unpickle(stream, "pickle.Unpickler", who, options, run)
 
     Unpickler.__module__, Unpickler.__qualname__ = "pickle", "Unpickler"
@@ -137,6 +139,7 @@ def _python_machine(original: Callable[..., Any], self: Any) -> Any:
     )  # fmt: skip
 
     def run(program: bytes) -> Any:
+        self.memo.clear()  # each program is scanned and rehearsed by itself
         before = self._file_read, self._file_readline
         source = io.BytesIO(program)
         self._file_read, self._file_readline = source.read, source.readline

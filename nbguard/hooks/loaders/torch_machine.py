@@ -82,12 +82,15 @@ def _module(unpickler: type[Any]) -> types.SimpleNamespace:
 def _full(grant: Grant) -> types.SimpleNamespace:
     class Unpickler(_Machine):  # type: ignore[misc]  # a base class known only at run time
         def __init__(self, file: Any, **how: Any) -> None:
-            self.__feed, self.__file = Feed(), file
+            self.__feed, self.__file, self.__used = Feed(), file, False
             self.__options = Options(**{k: v for k, v in how.items() if k in ("fix_imports", "encoding", "errors")})
             super().__init__(self.__feed.reader, **how)
 
         def load(self) -> Any:
             load = super().load
+            if self.__used:  # torch makes one for each program: with a memo already there, bytes mean something else
+                raise walk.violation(grant, "a machine would be used twice.")
+            self.__used = True
 
             def run(program: bytes) -> Any:
                 self.__feed.put(program)

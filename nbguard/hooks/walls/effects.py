@@ -51,7 +51,7 @@ def judge(grant: Grant, event: str, args: tuple[Any, ...]) -> None:
         event == e or event.startswith(e.rstrip(".*") + ".") or event.startswith(e) for e in grant.contract.effects if e
     ):
         return
-    if _imports(event, args, grant):
+    if _imports(event, args, grant) or _maps_its_file(event, args, grant):
         return
     from nbguard.hooks import walk
 
@@ -95,6 +95,13 @@ def _defines_arguments(code: CodeType) -> bool:
 
 
 _SCIPY = frozenset({"_parse_args", "_parse_args_rvs", "_parse_args_stats"})
+
+
+def _maps_its_file(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
+    """Whether the file being loaded is opened for a writable memory map, which the caller asked for."""
+    if event != "open" or grant.writable is None or not isinstance(args[0], str | os.PathLike):
+        return False
+    return not args[2] & (os.O_TRUNC | os.O_CREAT) and os.path.realpath(args[0]) == grant.writable
 
 
 def _imports(event: str, args: tuple[Any, ...], grant: Grant) -> bool:

@@ -14,10 +14,12 @@ import _pickle
 import contextlib
 import copyreg
 import io
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nbguard.hooks.grants import Grant
+from nbguard.hooks.walls.feed import Feed
 from nbguard.hooks.walls.inert import Inert, Kind
 from nbguard.hooks.walls.permissions import Permissions, free, mapped
 from nbguard.hooks.walls.stage import Stage
@@ -34,6 +36,7 @@ def rehearse(
     encoding: str = "ASCII",
     errors: str = "strict",
     buffers: Iterable[Any] | None = None,
+    carried: Carried | None = None,
 ) -> None:
     """Check everything that `program` would do against the contract of `grant`.
 
@@ -41,14 +44,21 @@ def rehearse(
     ContractViolation, and whatever the real machine raises for bytes that are no complete pickle. A load that a person
     accepted as dangerous is not rehearsed: it is held to its bytes, names and effects.
     """
-    if not grant.enforced or grant.accepted_danger or not grant.contract.globals:
+    if not grant.enforced or grant.accepted_danger:
+        return
+    if not grant.contract.globals and (carried is None or carried.fresh):
         return
     stage = Stage(Permissions(grant), grant)
-    source = io.BufferedReader(io.BytesIO(program), 1 << 17)
-    stand_ins = None if buffers is None else [b"" for _ in buffers]
-    machine = _inert_machine(_Stagehand(stage))
+    hand = _Stagehand(stage)
     with _no_extensions(stage.stop_for):
-        machine(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins).load()
+        if carried is not None and not carried.fresh:
+            carried.run(program, hand)
+        else:
+            source = io.BufferedReader(io.BytesIO(program), 1 << 17)
+            stand_ins = None if buffers is None else [b"" for _ in buffers]
+            machine = _Rehearsal(source, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=stand_ins)
+            machine.hand = hand
+            machine.load()
     stage.finish()
 
 
@@ -61,9 +71,54 @@ def rehearse_file(opcodes: Any, grant: Grant, on_array: Callable[[bool], None]) 
     if not grant.enforced or grant.accepted_danger:
         return
     stage = Stage(Permissions(grant), grant, on_array)
+    machine = _Rehearsal(opcodes)
+    machine.hand = _Stagehand(stage)
     with _no_extensions(stage.stop_for):
-        _inert_machine(_Stagehand(stage))(opcodes).load()
+        machine.load()
     stage.finish()
+
+
+class Carried:
+    """What an Unpickler object remembers from one pickle to the next, for its rehearsals.
+
+    The real machine keeps its memo between calls of `load`: with what an earlier program left there, the same bytes do
+    something else. So a later program is rehearsed by a machine that has been through the earlier ones too.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        self._how = how
+        self._earlier: list[bytes] = []
+        self._machine: Any = None
+        self._feed = Feed()
+        self._ahead = False
+        self._lost = False
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was loaded yet."""
+        return self._machine is None and not self._earlier
+
+    def ran(self, program: bytes) -> None:
+        """The real machine has run `program`, or tried to."""
+        if not self._ahead:
+            self._earlier.append(program)
+        self._ahead = False
+
+    def run(self, program: bytes, hand: Any) -> None:
+        """Rehearse `program` after all the earlier ones. After a failure the two machines may differ: then never again."""
+        if self._lost:
+            raise pickle.UnpicklingError("this Unpickler has failed before, and reads no more")
+        self._lost = True
+        if self._machine is None:
+            self._machine = _Rehearsal(self._feed.reader, **self._how)
+        self._machine.hand = _Anyhow()
+        while self._earlier:
+            self._feed.put(self._earlier.pop(0))
+            self._machine.load()
+        self._machine.hand = hand
+        self._feed.put(program)
+        self._machine.load()
+        self._ahead, self._lost = True, False
 
 
 def first_program(data: bytes | memoryview) -> tuple[int, bool]:
@@ -73,7 +128,8 @@ def first_program(data: bytes | memoryview) -> tuple[int, bool]:
     """
     stagehand = _Census()
     source = io.BufferedReader(io.BytesIO(data), 1 << 17)
-    machine = _inert_machine(stagehand)(source, encoding="latin1")
+    machine = _Rehearsal(source, encoding="latin1")
+    machine.hand = stagehand
     with _no_extensions(_extension):
         machine.load()
     return source.tell(), stagehand.all_free
@@ -97,15 +153,16 @@ def _no_extensions(refuse: Callable[[str], None]) -> Iterator[None]:
         refuse("it uses the extension registry of the process instead of a name.")
 
 
-def _inert_machine(hand: Any) -> type[Any]:
-    class Rehearsal(_Machine):  # type: ignore[misc]  # a base class known only at run time
-        def find_class(self, module: str, name: str) -> Any:
-            return hand.actor(module, name)
+class _Rehearsal(_Machine):  # type: ignore[misc]  # a base class known only at run time
+    """The C machine, which gets every global and every persistent object from its hand."""
 
-        def persistent_load(self, pid: Any) -> Any:
-            return hand.persistent(pid)
+    hand: Any
 
-    return Rehearsal
+    def find_class(self, module: str, name: str) -> Any:
+        return self.hand.actor(module, name)
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self.hand.persistent(pid)
 
 
 class _Stagehand:
@@ -124,8 +181,8 @@ class _Stagehand:
         return found
 
     def persistent(self, pid: Any) -> Any:
-        self._stage.persistent(pid)
-        return self._stage.kind("", "persistent id").bare()
+        handed_back = self._stage.persistent(pid)
+        return self._stage.kind("", "persistent id").bare() if handed_back is None else handed_back
 
 
 class _Anything:
@@ -136,6 +193,16 @@ class _Anything:
 
     def on_global(self, kind: Kind) -> None:
         return None
+
+
+class _Anyhow:
+    """Hands out actors that nobody watches: for programs that were rehearsed before, or needed no rehearsal."""
+
+    def actor(self, module: str, name: str) -> Any:
+        return Kind.make(mapped(module, name), _Anything())
+
+    def persistent(self, pid: Any) -> Any:
+        return Kind.make(("", "persistent id"), _Anything()).bare()
 
 
 class _Census:

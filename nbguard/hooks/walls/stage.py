@@ -82,16 +82,21 @@ class Stage:
         """Something is done to the global itself: a function or class of the installation would be changed."""
         self.stop(kind, "would itself be changed")
 
-    def persistent(self, pid: Any) -> None:
-        """torch's persistent ids: storages, but no modules with source, which a patch file would be written for."""
+    def persistent(self, pid: Any) -> Any:
+        """torch's persistent ids: storages, but no modules with source, which a patch file would be written for.
+
+        Without source torch hands back the class that the id holds: what is done to it is then judged like any global.
+        """
         if not isinstance(pid, tuple) or not pid:
-            return
+            return None
         head = pid[0].decode("latin-1") if isinstance(pid[0], bytes) else pid[0]
         with_source = (head == "module" and len(pid) > 2 and all(pid[2:])) or (
             isinstance(pid[0], Kind) and len(pid) > 1 and all(pid[1:])
         )
         if with_source:
             self.stop_for("a persistent id holds source code of a module.")
+        handed_back = pid[1] if head == "module" and len(pid) > 1 else pid[0]
+        return handed_back if isinstance(handed_back, Kind) else None
 
     def later(self, look: Callable[[], None]) -> None:
         """Look again when the program has ended: states are kept by reference."""
