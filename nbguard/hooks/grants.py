@@ -6,7 +6,7 @@
     by_code(sha256)                     # … or this source file
 
 Libraries load in nested calls, thread pools and lazily, after the call has returned. A nested load is therefore
-recognised by the content it opens, not by the thread it runs in, and a grant may be kept for as long as an object lives.
+recognised by the content it opens, not by the thread it runs in, and a grant may be kept while an object lives.
 A refusal is final for the whole outer request: a library that swallows the exception and tries another way is refused
 again, and the person's call ends in the refusal whatever the library made of it.
 """

@@ -47,7 +47,9 @@ def with_local_modules(report: Report) -> Report:
         contract=contract,
         findings=(*(_shadow(report, m) for m in sorted(shadowing)), *report.findings),
         files=tuple(
-            dataclasses.replace(f, verdict=max(f.verdict, at_least)) if f.path in loaded or len(report.files) == 1 else f
+            dataclasses.replace(f, verdict=max(f.verdict, at_least))
+            if f.path in loaded or len(report.files) == 1
+            else f
             for f in report.files
         ),
     )

@@ -16,7 +16,7 @@ import pickle
 import pickletools
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from nbguard.hooks.grants import Grant
 from nbguard.report.model import Program
@@ -44,7 +44,7 @@ class Stream:
 
     @classmethod
     def of_file(cls, file: Any) -> Stream:
-        """From an object with `read`; one that cannot seek gives exactly one pickle, since no more may be taken from it.
+        """From an object with `read`. One that cannot seek gives exactly one pickle: no more may be taken from it.
 
         Raises TypeError as `pickle.load` does for what is no file, and what `read` raises.
         """
@@ -68,6 +68,7 @@ class Stream:
             return
         parts = [self._drawn]
         missing = max(until - len(self._drawn), _CHUNK)
+        assert self._start is not None
         self.file.seek(self._start + len(self._drawn))
         try:
             while missing > 0:
@@ -171,7 +172,7 @@ def one_pickle(file: Any) -> bytes:
     """Exactly one pickle from a file that cannot seek. Raises pickle.UnpicklingError where none follows."""
     tee = _Tee(file)
     try:
-        for _ in pickletools.genops(tee):
+        for _ in pickletools.genops(cast("IO[bytes]", tee)):
             pass
     except ValueError as problem:
         if not tee.kept:

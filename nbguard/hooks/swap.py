@@ -45,7 +45,7 @@ class Swapped:
         """Give the function back exactly as it was."""
         self.function.__code__ = self.code
         self.function.__defaults__ = self.defaults
-        self.function.__kwdefaults__ = self.kwdefaults  # type: ignore[assignment]  # None is allowed at run time
+        self.function.__kwdefaults__ = self.kwdefaults
         self.function.__dict__.pop("__signature__", None)
         self.function.__dict__.update(self.attributes)
 
@@ -69,7 +69,7 @@ def swap(function: Callable[..., Any], around: Callable[..., Any]) -> Swapped:
     code = _trampoline(function.__code__, enter)
     function.__signature__ = signature  # type: ignore[attr-defined]
     function.__defaults__ = None
-    function.__kwdefaults__ = None  # type: ignore[assignment]
+    function.__kwdefaults__ = None
     function.__code__ = code
     return swapped
 
@@ -85,7 +85,7 @@ def _trampoline(code: types.CodeType, enter: Callable[..., Any]) -> types.CodeTy
     if not free:
         source = source.replace("        if 0: ()\n", "")
     exec(compile(source, FILENAME, "exec"), namespace)
-    made = namespace["build"](*(None for _ in code.co_freevars)).__code__
+    made: types.CodeType = namespace["build"](*(None for _ in code.co_freevars)).__code__
     if made.co_freevars != code.co_freevars:
         raise TypeError(f"the closure of {code.co_name} cannot be kept")
     constants = tuple(enter if c == "nbguard: around" else c for c in made.co_consts)

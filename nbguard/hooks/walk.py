@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nbguard.approvals import Approval
     from nbguard.artifact.sources import Opened
     from nbguard.gate.answer import Answer
-    from nbguard.policy import Decision
+    from nbguard.policy import Decision, Policy
 
 Settled = Callable[[Report], "tuple[str, bool] | None"]
 
@@ -120,6 +120,17 @@ def blocked(why: str, loader: str, source: str) -> LoadBlocked:
     return grants.refuse(LoadBlocked(f"nbguard stopped {loader}: {why}"))
 
 
+def stop(why: str, loader: str, source: str) -> None:
+    """Raise `blocked`, or only log it where the site observes."""
+    from nbguard import settings
+
+    with scope.outside():
+        enforced = settings.load().mode == "enforce"
+    if enforced:
+        raise blocked(why, loader, source)
+    note("load.not_stopped", loader=loader, target=source, why=why)
+
+
 def note(event: str, **fields: Any) -> None:
     """An entry in the audit log for something that needed no decision."""
     from nbguard.approvals import AuditLog
@@ -134,11 +145,21 @@ def _decide(report: Report, request: LoadRequest, approved: Approval | None, *, 
     mode = settings.load().mode
     person = request.in_person_code and not nested and _somebody_there()
     situation = policy.Situation(approved=approved, person=person, request=request, mode=mode)
-    decision = policy.decide(report, policy.current(), situation)
+    decision = policy.decide(report, _policy(), situation)
     if decision.action != "allow" and report.verdict is Verdict.SAFE and not request.in_person_code:
         reason = "A library unpickles explained data for itself."
         return policy.Decision("allow", "compact", (), (*decision.rules, "safe.library"), reason)
     return decision
+
+
+def _policy() -> Policy:
+    """The policy in force, or the one that `nbguard.guard` was given, whichever is stricter."""
+    from nbguard import policy
+    from nbguard.hooks.guarding import policy_name
+
+    configured, name = policy.current(), policy_name.get()
+    wanted = policy.presets()[name] if name is not None else configured
+    return wanted if wanted.strictness >= configured.strictness else configured
 
 
 def _watched(request: LoadRequest, opened: Opened, report: Report, decision: Decision) -> Grant:

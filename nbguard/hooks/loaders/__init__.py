@@ -26,7 +26,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("pandas.io.pickle", "pandas_", "guard"),
     ("dill._dill", "dill_", "guard"),
 )
-"""(module of the library, module here, function that guards it). Called right after the library's module was imported."""
+"""(module of the library, module here, function that guards it), called right after the library was imported."""
 
 
 def guard_all(hooks: Installed) -> None:

@@ -20,7 +20,7 @@ def guard(hooks: Installed, dill: ModuleType) -> None:
 
     def find_class(original: Callable[..., Any], self: Any, module: str, name: str) -> Any:
         if (module, name) == ("__builtin__", "__main__"):
-            raise walk.blocked("it asks for the whole namespace of the notebook", "dill.load", "<stream>")
+            walk.stop("it asks for the whole namespace of the notebook", "dill.load", "<stream>")
         return original(self, module, name)
 
     hooks.swap(dill.Unpickler.find_class, find_class)

@@ -120,7 +120,7 @@ def _first(grant: Grant, opened: Opened) -> Program | None:
 
 
 def _plain(stack: ExitStack, opened: Opened, program: Program) -> OpenedFile:
-    """The bytes that the offsets of `program` count in: the file, or what its compression holds, up to the program's end."""
+    """The bytes that the offsets of `program` count in: the file, or what is in its compression up to the end."""
     from nbguard.artifact.sources import open_bytes, seal
 
     file = opened.files[0]
@@ -132,7 +132,11 @@ def _plain(stack: ExitStack, opened: Opened, program: Program) -> OpenedFile:
     if sealed is not file:
         stack.callback(sealed.close)
     end = program.offset + program.length + sum(length for _, length in program.ranges)
-    with scope.outside(), open(sealed.load_path(), "rb") as handle, _validate_fileobject_and_memmap(handle, "") as (inner, _):
+    with (
+        scope.outside(),
+        open(sealed.load_path(), "rb") as handle,
+        _validate_fileobject_and_memmap(handle, "") as (inner, _),
+    ):
         parts, left = [], end
         while left > 0 and (part := inner.read(min(left, 1 << 24))):
             parts.append(part)

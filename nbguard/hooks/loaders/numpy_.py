@@ -1,7 +1,7 @@
 """`numpy.load(allow_pickle=True)`; without it numpy unpickles nothing, and the call passes untouched.
 
-    arrays = numpy.load("data.npz", allow_pickle=True)
-    arrays["x"]         # read later, still under what was accepted
+arrays = numpy.load("data.npz", allow_pickle=True)
+arrays["x"]         # read later, still under what was accepted
 """
 
 from __future__ import annotations

@@ -98,9 +98,7 @@ def _unpacked(data: bytes, compression: Any) -> bytes:
 def _drained(source: Any, compression: Any, storage_options: Any) -> bytes:
     from pandas.io.common import get_handle
 
-    with get_handle(
-        source, "rb", compression=compression, is_text=False, storage_options=storage_options
-    ) as handles:
+    with get_handle(source, "rb", compression=compression, is_text=False, storage_options=storage_options) as handles:
         data: bytes = handles.handle.read()
         return data
 

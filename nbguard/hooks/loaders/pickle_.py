@@ -2,9 +2,9 @@
 
     pickle.load(open("model.pkl", "rb"))        # scanned, asked about, rehearsed, then run on the scanned bytes
 
-The C functions have no code to exchange, so the names in `pickle` are replaced; a name bound earlier (`from pickle import
-loads`) reaches the C function, where the names wall denies by default. The Python machine's `load` is exchanged, which
-reaches every subclass, those of joblib and pandas too.
+The C functions have no code to exchange, so the names in `pickle` are replaced; a name bound earlier (`from pickle
+import loads`) reaches the C function, where the names wall denies by default. The Python machine's `load` is exchanged,
+which reaches every subclass, those of joblib and pandas too.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def _run(
 
 
 def _guarded(machine: type[Any], hooks: Installed) -> type[Any]:
-    """A drop-in for `pickle.Unpickler`: the C machine, which is given one program at a time and only after it passed."""
+    """A drop-in for `pickle.Unpickler`: the C machine, given one program at a time and only after it passed."""
     active = [True]
     hooks.on_undo(active.clear)
 
-    class Unpickler(machine):
+    class Unpickler(machine):  # type: ignore[misc]  # a base class known only at run time
         """This reads pickles from a binary file, guarded by nbguard. See the standard library's documentation."""
 
         def __init__(

@@ -3,8 +3,8 @@
     torch.load("model.pt", weights_only=False)      # scanned, asked about, then held to the scanned program
 
 torch is handed a `pickle_module` of ours, whose Unpickler looks at the program before the first opcode. Where the file
-allows it, that is torch's own restricted machine (`weights_only=True`), otherwise the full one behind the walls. Zips are
-read through the handle that was scanned; older containers and TorchScript from a sealed copy.
+allows it, that is torch's own restricted machine (`weights_only=True`), otherwise the full one behind the walls. Zips
+are read through the handle that was scanned; older containers and TorchScript from a sealed copy.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def _load(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             source = after = io.BytesIO(held.read())
         with grant:
             if restricted and container == "torchscript":
-                raise RuntimeError("Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``.")
+                raise RuntimeError(
+                    "Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``."
+                )
             if not grant.enforced:
                 return original(source, **named, **extra)
             result = torch_machine.run(original, source, grant, named, extra, restricted)
@@ -108,15 +110,17 @@ def _load_script(original: Callable[..., Any], f: Any, *args: Any, **kwargs: Any
 
 def _refuse_package(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> None:
     source = _label(args[0] if args else kwargs.get("file_or_buffer"))
-    raise walk.blocked(
+    walk.stop(
         "a torch.package archive brings code of its own, which is run in ways that nothing here can hold to a contract",
         "torch.package",
         source,
     )
+    original(self, *args, **kwargs)
 
 
 def _refuse_flatbuffer(original: Callable[..., Any], f: Any, *args: Any, **kwargs: Any) -> Any:
-    raise walk.blocked("nbguard cannot read mobile TorchScript files", "torch.jit.jit_module_from_flatbuffer", _label(f))
+    walk.stop("nbguard cannot read mobile TorchScript files", "torch.jit.jit_module_from_flatbuffer", _label(f))
+    return original(f, *args, **kwargs)
 
 
 def _restricted(named: dict[str, Any], who: caller.Caller) -> bool:
@@ -130,8 +134,8 @@ def _restricted(named: dict[str, Any], who: caller.Caller) -> bool:
         return False
     if who.kind == "person":
         warnings.warn(
-            "torch.load was called without weights_only; nbguard loads with weights_only=True. Write weights_only=False to "
-            "load other objects too: the file is then scanned, and you are asked about what it would do.",
+            "torch.load was called without weights_only; nbguard loads with weights_only=True. Write "
+            "weights_only=False to load other objects too: the file is then scanned, and you are asked about what it would do.",
             UserWarning,
             stacklevel=5,
         )
@@ -153,7 +157,7 @@ def _open(stack: ExitStack, file: Any) -> tuple[Opened, int | None]:
 
 
 def _held(stack: ExitStack, opened: Opened, container: str) -> OpenedFile:
-    """The handle to load through: the scanned one for zips, whose programs are pinned, else a copy nobody can change."""
+    """The handle to load through: the scanned one for zips, whose programs are pinned, else a sealed copy."""
     from nbguard.artifact.sources import seal
 
     file = opened.files[0]

@@ -29,13 +29,18 @@ class _NotForRestricted(Exception):  # noqa: N818 - a signal within this module
 
 
 def run(
-    original: Callable[..., Any], source: Any, grant: Grant, named: dict[str, Any], extra: dict[str, Any], restricted: bool
+    original: Callable[..., Any],
+    source: Any,
+    grant: Grant,
+    named: dict[str, Any],
+    extra: dict[str, Any],
+    restricted: bool,
 ) -> Any:
     """`torch.load` on `source`, with every pickle program held to `grant`.
 
     `restricted` means that the caller wants `weights_only=True`: what the restricted machine cannot read then raises
-    pickle.UnpicklingError, as it does without a guard. Otherwise that machine is tried first where the scan said that it
-    will do, and the full one takes over behind the walls.
+    pickle.UnpicklingError, as it does without a guard. Otherwise that machine is tried first where the scan said it
+    would do, and the full one takes over behind the walls.
     """
     named = {k: v for k, v in named.items() if k not in ("weights_only", "pickle_module")}
     if restricted or grant.report.weights_only:

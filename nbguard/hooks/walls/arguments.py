@@ -27,7 +27,9 @@ _UFUNC_MODULES = frozenset(
 )
 _BIT_GENERATORS = frozenset({"MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"})
 _ENCODINGS = frozenset({"iso8859-1", "utf-8", "ascii"})
-_BASES = frozenset("object dict list set frozenset tuple int float str bytes complex bytearray".split())
+_BASES = frozenset({
+    "object", "dict", "list", "set", "frozenset", "tuple", "int", "float", "str", "bytes", "complex", "bytearray",
+})  # fmt: skip
 
 
 def _getattr(stage: Stage, kind: Kind, args: Args) -> Any:
@@ -237,6 +239,8 @@ CALLS: Mapping[str, Check] = {
 }
 """Check of a rule → what looks at each call."""
 
-NO_CHECK = frozenset({"partial", "defaultdict", "container", "load_from_bytes", "ndarray", "masked", "estimator", "tree"})
+NO_CHECK = frozenset(
+    {"partial", "defaultdict", "container", "load_from_bytes", "ndarray", "masked", "estimator", "tree"}
+)
 """Checks that need nothing here: what is handed over was named, and passed as a name; what comes of it is not called
 while unpickling (a call on a result is stopped); nested bytes meet the first wall when they are loaded."""

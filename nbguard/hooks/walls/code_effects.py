@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from types import FrameType
+from importlib import _bootstrap, _bootstrap_external  # type: ignore[attr-defined]  # private, and the only way to know them
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from nbguard.hooks import trust
@@ -31,14 +33,33 @@ from nbguard.hooks.walls import effects
 if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
 
-MAKING = ("exec", "compile", "code.__new__", "function.__new__", "object.__getattr__", "object.__setattr__",
-          "object.__delattr__", "marshal.load", "gc.get")  # fmt: skip
-"""Events of making and looking into functions; they pass where an installed library raises them."""
+
+def _unwrapped(value: Any) -> Any:
+    return getattr(value, "__func__", value)
+
+
+REACHING = ("function.__new__", "object.__getattr__", "object.__setattr__", "object.__delattr__", "gc.get")
+"""Events of looking into functions and making them from code that is there; they pass where an installed library raises
+them."""
+CLAIMING = {"compile": 1, "code.__new__": 1, "exec": 0}
+"""Events that make or run code, and which argument holds the file that the code claims to come from."""
 SETTINGS = frozenset({b"TOKENIZERS_PARALLELISM", b"OMP_NUM_THREADS", b"MKL_NUM_THREADS", b"KMP_DUPLICATE_LIB_OK",
                       b"PYTORCH_CUDA_ALLOC_CONF", b"CUDA_LAUNCH_BLOCKING", b"PYTORCH_ENABLE_MPS_FALLBACK"})  # fmt: skip
 """Environment variables that modules set at import and that change nothing but speed and memory."""
-_FLOORS = ("nbguard.hooks.walls.code", "nbguard.hooks.loaders.transformers_")
-"""Modules whose frames are the ground that the walls here stand on."""
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_FLOORS = (os.path.join(_HERE, "code.py"), os.path.join(os.path.dirname(_HERE), "loaders", "transformers_.py"))
+"""Files whose frames are the ground that the walls here stand on."""
+_OWN = os.path.dirname(os.path.dirname(_HERE)) + os.sep
+_REPOSITORY = f"{os.sep}transformers_modules{os.sep}"
+"""In the path of every file of code that a repository brought along."""
+_IMPORT_SYSTEM = frozenset(
+    function.__code__
+    for module in (_bootstrap, _bootstrap_external)
+    for owner in (module, *(v for v in vars(module).values() if isinstance(v, type)))
+    for function in map(_unwrapped, vars(owner).values())
+    if isinstance(function, FunctionType)
+)
+"""Code of the import system, by identity: a name can be claimed by other code, this cannot."""
 _DEEPEST = 400
 """Frames looked at for an import of a library that is on."""
 
@@ -113,15 +134,18 @@ def announce_threads() -> Callable[[], None]:
 
 
 def _judge(grant: Grant, event: str, args: tuple[Any, ...], everything: bool) -> None:
-    what = effects._effect(event, args)
+    what = effects._effect(event, args) or (f"to make code ({event})" if event in CLAIMING else None)
     if what is None or any(event == e or event.startswith(e) for e in grant.contract.effects if e):
         return
     if event == "os.putenv" and args and args[0] in SETTINGS:
         return
     frame = sys._getframe(2)
-    if frame.f_code.co_filename.startswith("<frozen importlib") and effects._of_import_system(event, args, grant):
+    if event == "open" and frame.f_code in _IMPORT_SYSTEM and effects._of_import_system(event, args, grant):
         return
-    if event.startswith(MAKING) and trust.is_installed(frame.f_code.co_filename):
+    if event in CLAIMING or event == "marshal.loads":
+        if _may_make(event, args, frame):
+            return
+    elif event.startswith(REACHING) and trust.is_installed(frame.f_code.co_filename):
         return
     if _importing_a_library(frame) or not (everything or _led_to_by_the_repository(frame)):
         return
@@ -133,14 +157,42 @@ def _judge(grant: Grant, event: str, args: tuple[Any, ...], everything: bool) ->
     raise problem
 
 
+def _may_make(event: str, args: tuple[Any, ...], frame: FrameType) -> bool:
+    """Whether code may be made or run here.
+
+    The import system may, from installed files. An installed library may, from text; but nobody may make code that
+    claims to come from an installed file, because every judgement here rests on what frames say of themselves.
+    """
+    if frame.f_code in _IMPORT_SYSTEM:
+        return trust.is_installed(_source_of(frame) if event == "marshal.loads" else _claimed(event, args))
+    if event == "marshal.loads":
+        return False
+    return trust.is_installed(frame.f_code.co_filename) and not trust.is_installed(_claimed(event, args))
+
+
+def _claimed(event: str, args: tuple[Any, ...]) -> str:
+    value = args[CLAIMING[event]]
+    value = getattr(value, "co_filename", value)
+    return os.fsdecode(value) if isinstance(value, str | bytes) else "?"
+
+
+def _source_of(frame: FrameType | None) -> str:
+    """The file whose byte code the import system reads; `?` where that cannot be told."""
+    while frame is not None and frame.f_code in _IMPORT_SYSTEM:
+        if frame.f_code.co_name == "get_code":
+            path = frame.f_locals.get("source_path", frame.f_locals.get("path"))
+            return path if isinstance(path, str) else "?"
+        frame = frame.f_back
+    return "?"
+
+
 def _importing_a_library(frame: FrameType | None) -> bool:
     """Whether the event happens in the import of an installed module that the repository's code asked for."""
     below: FrameType | None = None
     for _ in range(_DEEPEST):
-        if frame is None or frame.f_globals.get("__name__") in _FLOORS:
+        if frame is None or frame.f_code.co_filename in _FLOORS:
             return False
-        by_import_system = frame.f_code.co_filename.startswith("<frozen importlib")
-        if by_import_system and below is not None and below.f_code.co_name == "<module>":
+        if frame.f_code in _IMPORT_SYSTEM and below is not None and below.f_code.co_name == "<module>":
             return trust.is_installed(below.f_code.co_filename)
         below, frame = frame, frame.f_back
     return False
@@ -152,10 +204,10 @@ def _led_to_by_the_repository(frame: FrameType | None) -> bool:
     A load that is nested in the construction is guarded by itself, so nbguard's frames end the search.
     """
     while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if name.partition(".")[0] == "transformers_modules":
+        filename = frame.f_code.co_filename
+        if _REPOSITORY in filename:
             return True
-        if name.startswith("nbguard."):
+        if filename.startswith(_OWN):
             return False
         frame = frame.f_back
     return False

@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DENIED = (
-    "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.startfile", "os.fork", "os.forkpty", "os.kill", "os.killpg",
-    "subprocess.", "pty.", "socket.", "ssl.", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown",
+    "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.startfile", "os.fork", "os.forkpty", "os.kill",
+    "os.killpg", "subprocess.", "pty.", "socket.", "ssl.", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
+    "os.chmod", "os.chown",
     "os.chflags", "os.lchmod", "os.link", "os.symlink", "os.truncate", "os.utime", "os.setxattr", "os.removexattr",
     "os.lockf", "os.chdir", "os.fchdir", "os.chroot", "os.putenv", "os.unsetenv", "os.add_dll_directory", "shutil.",
     "tempfile.", "code.__new__", "function.__new__", "sys.addaudithook", "sys.setprofile", "sys.settrace",
     "sys.monitoring", "sys.excepthook", "sys.unraisablehook", "builtins.input", "builtins.breakpoint", "webbrowser.",
     "urllib.", "http.", "ftplib.", "smtplib.", "poplib.", "imaplib.", "nntplib.", "telnetlib.", "sqlite3.",
     "ctypes.dlopen", "ctypes.call_function", "ctypes.PyObj",
-    "gc.get_objects", "gc.get_referrers", "gc.get_referents", "signal.", "resource.", "syslog.", "fcntl.", "mmap.resize",
-    "_thread.start", "setopencodehook", "cpython._PySys_ClearAuditHooks", "cpython.run", "winreg.", "_winapi.", "msvcrt.",
-    "marshal.load", "pathlib.Path.rglob",
+    "gc.get_objects", "gc.get_referrers", "gc.get_referents", "signal.", "resource.", "syslog.", "fcntl.",
+    "mmap.resize", "_thread.start", "setopencodehook", "cpython._PySys_ClearAuditHooks", "cpython.run", "winreg.",
+    "_winapi.", "msvcrt.", "marshal.load", "pathlib.Path.rglob",
 )  # fmt: skip
 _REACHED_FOR = frozenset(
     {"__globals__", "__code__", "__builtins__", "__closure__", "f_globals", "f_locals", "gi_frame"}
@@ -105,7 +106,7 @@ def _maps_its_file(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
 
 
 def _imports(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
-    """Whether the event comes from importing an installed module, or one of the person's own that the contract names."""
+    """Whether the event comes from importing an installed module, or one of the person's own in the contract."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename in (__file__, _AUDIT, FILENAME):
         frame = frame.f_back

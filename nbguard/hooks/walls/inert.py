@@ -27,11 +27,11 @@ class Kind(type):
     def make(mcs, names: tuple[str, str], stage: Any) -> Kind:  # noqa: N804
         """A new inert global called `names` (module, qualified name)."""
         made = type.__new__(mcs, "Inert", (Inert,), {"_stage": stage, "_names": names})
-        return cast("Kind", made)
+        return made
 
     def bare(cls) -> Inert:
         """Something made by this global, without a word to the stage."""
-        return cast("Inert", object.__new__(cast("type[Inert]", cls)))
+        return object.__new__(cast("type[Inert]", cls))
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return cls._stage.happened("reduce", cls, None, (*args, *kwargs.values()))

@@ -5,7 +5,7 @@
 `pickle.find_class` is raised before a name is resolved, by the C machine and the Python one, whoever calls them. With a
 contract in force the name must pass it. With none, in a thread that belongs to no load or through a function that was
 bound before nbguard came, only globals pass that are harmless whatever is done with them, and machinery that unpickles
-what its own processes sent. A thread beside a load does not inherit that load's contract: its arguments were not checked.
+what its own processes sent. A thread beside a load does not inherit its contract: no arguments were checked there.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ def judge(grant: Grant | None, module: str, name: str) -> None:
     from nbguard.hooks import walk
 
     shown = ascii(f"{module}.{name}"[:200])[1:-1]
-    raise walk.blocked(
-        f"a pickle names {shown}, and nobody was asked about this load. It reached Python's unpickling past the guarded "
-        "functions, or in a thread of its own; load it through pickle.load or pickle.loads, called by that name",
+    walk.stop(
+        f"a pickle names {shown}, and nobody was asked about this load. It reached Python's unpickling past the "
+        "guarded functions, or in a thread of its own; load it through pickle.load or pickle.loads, called by that "
+        "name",
         "unpickling",
         ascii(who.module[:120])[1:-1],
     )

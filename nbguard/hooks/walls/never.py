@@ -35,7 +35,7 @@ _NAMES: dict[str, str] = {
     "joblib": "load",
     "pandas": "read_pickle eval",
     "pandas.io.pickle": "read_pickle",
-    "types": "FunctionType LambdaType CodeType CellType MethodType ModuleType DynamicClassAttribute new_class coroutine",
+    "types": "FunctionType LambdaType CodeType CellType MethodType ModuleType new_class coroutine",
     "torch": "load compile",
     "torch.serialization": "load _load _legacy_load",
     "torch.jit": "load",
@@ -46,8 +46,8 @@ _NAMES: dict[str, str] = {
     "_MapDataPipeSerializationWrapper",
 }
 _MODULES = (
-    "nbguard", "os", "posix", "nt", "sys", "subprocess", "_posixsubprocess", "pty", "ctypes", "_ctypes", "importlib", "_imp",
-    "runpy", "code", "codeop", "marshal", "inspect", "gc", "threading", "_thread", "atexit", "signal", "socket",
+    "nbguard", "os", "posix", "nt", "sys", "subprocess", "_posixsubprocess", "pty", "ctypes", "_ctypes", "importlib",
+    "_imp", "runpy", "code", "codeop", "marshal", "inspect", "gc", "threading", "_thread", "atexit", "signal", "socket",
     "_socket", "shutil", "webbrowser", "cffi", "_cffi_backend", "pydoc", "timeit", "trace", "pdb", "bdb", "cProfile",
     "profile", "doctest", "site", "pip", "ensurepip", "multiprocessing.managers", "multiprocessing.connection",
     "torch.multiprocessing.reductions", "torch.hub", "IPython", "ipykernel",

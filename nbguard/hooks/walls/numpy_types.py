@@ -3,7 +3,7 @@
     real(token)                 # the numpy.dtype, or Inconsistent
 
 `dtype.__setstate__` believes what it is told: a void type of eight bytes with an object field and no flags makes numpy
-take raw bytes for a pointer to an object. So each described type is built the regular way, and size and flags must agree.
+take raw bytes for a pointer to an object. So each type is built the regular way, and its size and flags must agree.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def with_state(token: Inert, state: Any) -> np.dtype[Any]:
         raise Inconsistent("has a data type with a state of another form")
     try:
         if subdtype is not None:
-            built = numpy.dtype((_inner(subdtype[0]), subdtype[1]))
+            built: np.dtype[Any] = numpy.dtype((_inner(subdtype[0]), subdtype[1]))
         elif names is not None:
             built = _structured(names, fields, itemsize, bool(flags & _ALIGNED))
         elif fields:
@@ -93,7 +93,8 @@ def _structured(names: Any, fields: Any, itemsize: int, aligned: bool) -> np.dty
     }
     if any(titles):
         form["titles"] = titles
-    return numpy.dtype(form, align=aligned)
+    built: np.dtype[Any] = numpy.dtype(form, align=aligned)
+    return built
 
 
 def _inner(token: Any) -> np.dtype[Any]:

@@ -29,7 +29,7 @@ _Machine: type[Any] = _pickle.Unpickler
 
 
 def rehearse(
-    program: bytes | memoryview,
+    program: bytes,
     grant: Grant,
     *,
     fix_imports: bool = True,
@@ -65,8 +65,8 @@ def rehearse(
 def rehearse_file(opcodes: Any, grant: Grant, on_array: Callable[[bool], None]) -> None:
     """The same for a program with arrays inside, as joblib writes them.
 
-    `opcodes` has `read` and `readline` and no `peek`; `on_array(counted)` moves it behind an array, once its wrapper has
-    its state.
+    `opcodes` has `read` and `readline` and no `peek`; `on_array(counted)` moves it behind an array, once the array's
+    wrapper has its state.
     """
     if not grant.enforced or grant.accepted_danger:
         return
@@ -105,7 +105,7 @@ class Carried:
         self._ahead = False
 
     def run(self, program: bytes, hand: Any) -> None:
-        """Rehearse `program` after all the earlier ones. After a failure the two machines may differ: then never again."""
+        """Rehearse `program` after all earlier ones. After a failure the two machines may differ: then never again."""
         if self._lost:
             raise pickle.UnpicklingError("this Unpickler has failed before, and reads no more")
         self._lost = True
@@ -141,7 +141,7 @@ def _extension(why: str) -> None:
 
 @contextlib.contextmanager
 def _no_extensions(refuse: Callable[[str], None]) -> Iterator[None]:
-    """Refuse EXT opcodes. What they resolved to before is forgotten first: a cached one would be real, and unasked for."""
+    """Refuse EXT opcodes. What they resolved to before is forgotten first: a cached one would be the real thing."""
     cache = copyreg._extension_cache  # type: ignore[attr-defined]  # the machine's own, private by name only
     cache.clear()
     try:

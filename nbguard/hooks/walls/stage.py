@@ -4,7 +4,7 @@
     stage.happened("reduce", kind, None, ("id",))       # raises ContractViolation
     stage.finish()                                      # what was empty may have been filled since: look again
 
-Which check a global needs is said by the rules; the checks themselves are this wall's own (`arguments.py`, `states.py`).
+Which check a global needs is said by the rules; the checks are this wall's own (`arguments.py`, `states.py`).
 A check that the wall does not know stops the load, unless a person accepted the report.
 """
 
@@ -24,9 +24,7 @@ MOST_LATER = 500_000
 class Stage:
     """Where the inert actors report to. Raises ContractViolation for what is not in the contract."""
 
-    def __init__(
-        self, permissions: Permissions, grant: Grant, on_array: Callable[[bool], None] | None = None
-    ) -> None:
+    def __init__(self, permissions: Permissions, grant: Grant, on_array: Callable[[bool], None] | None = None) -> None:
         from nbguard import rules
         from nbguard.hooks.walls import arguments, states
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Build = Callable[["Stage", Kind, Inert, Any], None]
 
-_METHODS = frozenset(
-    """forward __call__ _call_impl _wrapped_call_impl _slow_forward _compiled_call_impl __setstate__ __getattr__
-    state_dict load_state_dict _apply apply to train eval step zero_grad parameters named_parameters children modules
-    register_forward_hook""".split()
-)
+_METHODS = frozenset({
+    "forward", "__call__", "_call_impl", "_wrapped_call_impl", "_slow_forward", "_compiled_call_impl",
+    "__setstate__", "__getattr__", "state_dict", "load_state_dict", "_apply", "apply", "to", "train", "eval",
+    "step", "zero_grad", "parameters", "named_parameters", "children", "modules", "register_forward_hook",
+})  # fmt: skip
 """Methods of `torch.nn.Module` and `torch.optim.Optimizer` that an attribute of the same name would replace."""
 _HANDLES = ("handle", "_handle", "__model", "_object", "_network")
 
