@@ -140,6 +140,8 @@ def _read_end(view: View, out: ZipDirectory) -> tuple[int, int, int, int]:
 
 
 _MAX32 = 0xFFFFFFFF
+_FOLDER = 0x10
+"""The DOS attribute of a directory, among an entry's external attributes."""
 
 
 def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int) -> None:
@@ -147,10 +149,13 @@ def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int) -
     while at + 46 <= len(directory) and directory[at : at + 4] == _CENTRAL:
         flags, method = struct.unpack_from("<2H", directory, at + 8)
         crc, compressed, size, name_len, extra_len, comment_len = struct.unpack_from("<3L3H", directory, at + 16)
-        (header,) = struct.unpack_from("<L", directory, at + 42)
+        attributes, header = struct.unpack_from("<2L", directory, at + 38)
         raw = directory[at + 46 : at + 46 + name_len]
         extra = directory[at + 46 + name_len : at + 46 + name_len + extra_len]
         at += 46 + name_len + extra_len + comment_len
+        if size and (attributes & _FOLDER or raw.endswith(b"/")):
+            # miniz then reports success without reading, and PyTorch unpickles uninitialised memory.
+            out.doubt("zip.folder", f"The entry {_decode(raw)[:100]} is marked as a folder and holds bytes.")
         if len(out.entries) >= MAX_ENTRIES:
             raise ZipError("The zip directory is larger than any model's.")
         size, compressed, header = _wide(out, extra, size, compressed, header)

@@ -87,6 +87,7 @@ def _patch(offset: int, value: bytes, where: bytes = b"PK\x01\x02") -> Callable[
         (_patch(10, b"\x08"), "zip.method"),
         (_patch(10, b"\x0c"), "zip.method"),
         (_patch(24, b"\xff"), "zip.sizes"),
+        (_patch(38, b"\x10"), "zip.folder"),  # PyTorch then unpickles uninitialised memory
         (_patch(42, b"\x01"), "zip.local-header"),
         (_patch(20, b"\xff\xff\xff\x00"), "zip.truncated"),
         (lambda data: data + b"junk", "zip.trailing"),

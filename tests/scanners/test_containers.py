@@ -220,6 +220,16 @@ def test_a_program_in_capitals_alone() -> None:
     assert "zip.case" in rules(report)
 
 
+def test_a_damaged_compressed_program_is_unverifiable() -> None:
+    """PyTorch ignores check sums, and its inflate was seen to give other bytes than zlib on damaged streams."""
+    data = zipped(("a/data.pkl", GOOD), ("a/version", b"3"), method=zipfile.ZIP_DEFLATED)
+    assert look(data).verdict is Verdict.SAFE
+    at = data.index(b"PK\x01\x02") + 16
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    assert look(damaged).verdict is Verdict.UNVERIFIABLE
+    assert "zip.checksum" in rules(look(damaged))
+
+
 def test_torchscript_is_reviewed_with_the_digests_of_its_code() -> None:
     report = look(scripted(torch.nn.Linear(2, 2)))
     assert (report.files[0].format, report.verdict) == ("torchscript", Verdict.REVIEW)

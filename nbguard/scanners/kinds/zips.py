@@ -10,6 +10,7 @@ the same, since a payload that runs is worse than a doubt.
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 from nbguard.artifact.model import NotScanned
 from nbguard.formats import npy, zip_reader
@@ -103,9 +104,6 @@ def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
         if not local.startswith("data/") or "/" in local[5:] or job.view.read(entry.data, 6) == npy.MAGIC:
             _member(job, entry, facts, container="torch-zip" if local.lower() == "data.pkl" else "")
             continue
-        storages += 1
-        nbytes += entry.size
-        facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
         if entry.method != STORED:
             facts.unverifiable(
                 "torch.compressed-storage",
@@ -113,6 +111,9 @@ def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
                 entry.name[:200],
                 "A tensor's bytes are compressed, which PyTorch never writes.",
             )
+        storages += 1
+        nbytes += entry.size
+        facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
     if storages:
         facts.counts.update(tensors=storages, tensor_bytes=nbytes)
 
@@ -191,7 +192,13 @@ def _read(job: Job, entry: ZipEntry, facts: Facts) -> bytes | View | None:
         facts.unverifiable("limits.unpacked", job.path, entry.name[:200], "The archive unpacks to more than is read.")
         return None
     try:
-        return zip_reader.read_member(job.view, entry, limit=job.limits.unpacked)
+        data = zip_reader.read_member(job.view, entry, limit=job.limits.unpacked)
+        if entry.method != STORED and zlib.crc32(data) != entry.crc:
+            # On damaged streams PyTorch's inflate was seen to hand out uninitialised memory where zlib hands out data.
+            facts.unverifiable(
+                "zip.checksum", job.path, entry.name[:200], "A compressed entry is damaged: its check sum is wrong."
+            )
+        return data
     except zip_reader.ZipError as error:
         facts.unverifiable("zip.member", job.path, entry.name[:200], str(error))
         return None
