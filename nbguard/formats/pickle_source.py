@@ -25,6 +25,10 @@ class Source:
         if not peeks:
             self.peek = _unsupported  # type: ignore[method-assign]
 
+    def close(self) -> None:
+        """Let go of the bytes, so that a memory map under them can be closed."""
+        self._view.release()
+
     def tell(self) -> int:
         return self._at
 

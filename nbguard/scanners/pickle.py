@@ -77,8 +77,11 @@ def scan_stream(
             many=many,
         )
     reader = _Stream(data, file, member, base, container, compression, companions, nested, depth)
-    end = reader.programs(many)
-    return reader.finish(), end
+    try:
+        end = reader.programs(many)
+        return reader.finish(), end
+    finally:
+        reader.source.close()
 
 
 def scan_joblib(
@@ -177,7 +180,8 @@ class _Stream:
         return self.judge.conclude(self.tape)
 
     def _ended(self, start: int, end: int) -> None:
-        digest = hashlib.sha256(self.source.slice(start, end)).hexdigest()
+        with self.source.slice(start, end) as view:
+            digest = hashlib.sha256(view).hexdigest()
         judge = self.judge
         judge.facts.programs.append(
             Program(judge.file, judge.member, self.base + start, end - start, digest, judge.container, self.compression)
@@ -240,13 +244,13 @@ class _Stream:
 
     def _frames(self, start: int, end: int) -> None:
         """A frame longer than its program ends elsewhere for a reader without look-ahead: two readings, so stop."""
-        view = self.source.slice(start, end)
-        if len(view) < 9 or b"\x95" not in bytes(view):
+        if _find(self.data, b"\x95", start) not in range(start, end):
             return
         exact = Source(self.data, start, peeks=False)
-        quiet = Tape(lambda seen: PASS)
-        run(exact, quiet)
-        if exact.tell() != end:
+        run(exact, Tape(lambda seen: PASS))
+        stands = exact.tell()
+        exact.close()
+        if stands != end:
             self.judge.facts.unverifiable(
                 "pickle.frame-overrun",
                 self.judge.file,
@@ -440,5 +444,9 @@ def _restricted(head: bytes) -> bool:
 
 def _find(data: Data, needle: bytes, start: int) -> int:
     if isinstance(data, memoryview):
-        return bytes(data[start : start + _SEARCHED]).find(needle)
+        for at in range(start, len(data), _SEARCHED):
+            found = bytes(data[at : at + _SEARCHED + len(needle)]).find(needle)
+            if found >= 0:
+                return at + found
+        return -1
     return data.find(needle, start)

@@ -291,7 +291,7 @@ def _scalar(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) 
 
 
 def _frombuffer(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
-    if keywords or len(arguments) not in (3, 4, 5) or not plain(arguments[0], bytes, bytearray):
+    if keywords or len(arguments) not in (3, 4, 5) or not plain(arguments[0], bytes, bytearray, memoryview):
         return _bad(judge, seen, "is not given its bytes", arguments, keywords, verdict=Verdict.UNVERIFIABLE)
     dtype = check_dtype(judge, seen, arguments[1])
     if dtype is not None and dtype.has_object:

@@ -202,19 +202,29 @@ def _estimator(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
             judge.runs_later(seen, str(key), state[key])
     memory = state.get("memory")
     if type(memory) is str or _callable(memory):
-        judge.facts.add(
-            Finding(
-                "pickle.cache-folder",
-                Severity.MEDIUM,
-                judge.file,
-                judge.locate(seen),
-                f"{seen.name} keeps results in a folder that the file chooses.",
-                value_text(memory),
-                "Fitting it writes there, and unpickles what lies there.",
-                "Set `memory=None` on the loaded object before using it.",
-            ),
-            Verdict.REVIEW,
-        )
+        _cache_folder(judge, seen, memory)
+
+
+def _cache(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
+    if type(state) is not dict:
+        judge.problem(seen, "is given a malformed state", value_text(state), Verdict.UNVERIFIABLE)
+        return
+    _cache_folder(judge, seen, state.get("location"))
+
+
+def _cache_folder(judge: Judge, seen: Seen, where: Any) -> None:
+    found = Finding(
+        "pickle.cache-folder",
+        Severity.MEDIUM,
+        judge.file,
+        judge.locate(seen),
+        f"{seen.name} keeps results in a folder that the file chooses.",
+        value_text(where),
+        "Using it writes there, and unpickles what lies there.",
+        "Set `memory=None` on the loaded object before using it.",
+    )
+    if found not in judge.facts.findings:
+        judge.facts.add(found, Verdict.REVIEW)
 
 
 def _tree(judge: Judge, seen: Seen, made: Any, state: Any) -> None:
@@ -355,6 +365,7 @@ BUILDS: Mapping[str, Build] = {
     "partial": _partial,
     "module": _twice(_module),
     "estimator": _twice(_estimator),
+    "cache": _twice(_cache),
     "tree": _twice(_tree),
     "distribution": _twice(_distribution),
     "frozen": _frozen,
