@@ -234,6 +234,15 @@ def test_code_that_acts_at_import_is_danger(hub: Hub, person: Person, marker: Pa
         "import threading, os; threading.Thread(target=os.mkdir, args=(os.environ['NBGUARD_DEMO_MARKER'],)).start()",
         "import socket; socket.create_connection(('127.0.0.1', 9))",
         "import ctypes; ctypes.CDLL(None).getpid()",
+        # code that claims to be the import system, or an installed library that is being imported
+        "import os; exec(compile('os.mkdir(os.environ[\"NBGUARD_DEMO_MARKER\"])', os.__file__, 'exec'))",
+        "import os; eval(compile('os.mkdir(os.environ[\"NBGUARD_DEMO_MARKER\"])', '<frozen importlib._x>', 'eval'))",
+        "import codeop, os; codeop.compile_command('1', os.__file__)",
+        "import os; f = (lambda: os.mkdir(os.environ['HOME'])).__code__.replace(co_filename=os.__file__)",
+        "import marshal; marshal.loads(marshal.dumps(1))",
+        "import os, runpy; runpy.run_path(os.path.join(os.path.dirname(__file__), 'layers_tiny.py')); "
+        "os.mkdir(os.environ['NBGUARD_DEMO_MARKER'])",
+        "import os; __name__ = 'nbguard.hooks.walls.code'; os.mkdir(os.environ['NBGUARD_DEMO_MARKER'])",
     ],
 )
 def test_the_effects_of_accepted_code_are_held_to_the_contract(
@@ -260,6 +269,37 @@ def test_the_effects_of_a_constructor_are_held_to_the_contract(
     source = b"import os\n" + files_of("demo/tiny-custom")["modeling_tiny.py"].replace(
         b"super().__init__(config)\n", b"super().__init__(config)\n        " + acting.encode() + b"\n"
     )
+    with pytest.raises(ContractViolation, match="while the model was built"):
+        AutoModel.from_pretrained(fresh(hub, "demo/tiny-custom", modeling_tiny__py=source), trust_remote_code=True)
+    assert not marker.exists()
+
+
+@pytest.mark.usefixtures("fooled")
+def test_byte_code_with_a_borrowed_name_does_not_run(hub: Hub, person: Person, marker: Path, tmp_path: Path) -> None:
+    """A `.pyc` without source says itself where it comes from, and may say that it is a library."""
+    import importlib.util
+    import marshal
+    import os
+
+    borrowed = compile(f"import os; os.mkdir({str(marker)!r})", os.__file__, "exec")
+    (tmp_path / "borrowed.pyc").write_bytes(importlib.util.MAGIC_NUMBER + b"\0" * 12 + marshal.dumps(borrowed))
+    acting = (
+        f"\nimport sys; sys.path.insert(0, {str(tmp_path)!r})\nimport importlib; importlib.import_module('borrowed')\n"
+    ).encode()
+    source = files_of("demo/tiny-custom")["modeling_tiny.py"] + acting
+    with pytest.raises(ContractViolation, match="while it was imported"):
+        AutoModel.from_pretrained(fresh(hub, "demo/tiny-custom", modeling_tiny__py=source), trust_remote_code=True)
+    sys.path.remove(str(tmp_path))
+    assert not marker.exists()
+
+
+@pytest.mark.usefixtures("fooled")
+def test_a_constructor_under_a_borrowed_name(hub: Hub, person: Person, marker: Path) -> None:
+    source = b"import os\n" + files_of("demo/tiny-custom")["modeling_tiny.py"].replace(
+        b"super().__init__(config)\n",
+        b"super().__init__(config)\n        os.mkdir(os.environ['NBGUARD_DEMO_MARKER'])\n",
+    )
+    source += b"\n__name__ = 'nbguard.hooks.walk'\n"
     with pytest.raises(ContractViolation, match="while the model was built"):
         AutoModel.from_pretrained(fresh(hub, "demo/tiny-custom", modeling_tiny__py=source), trust_remote_code=True)
     assert not marker.exists()

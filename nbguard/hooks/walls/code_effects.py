@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from importlib import _bootstrap, _bootstrap_external  # type: ignore[attr-defined]  # private, and the only way to know them
+from importlib import _bootstrap, _bootstrap_external
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +52,14 @@ _FLOORS = (os.path.join(_HERE, "code.py"), os.path.join(os.path.dirname(_HERE), 
 _OWN = os.path.dirname(os.path.dirname(_HERE)) + os.sep
 _REPOSITORY = f"{os.sep}transformers_modules{os.sep}"
 """In the path of every file of code that a repository brought along."""
-_IMPORT_SYSTEM = frozenset(
-    function.__code__
+_IMPORT_SYSTEM = {
+    id(function.__code__): function.__code__
     for module in (_bootstrap, _bootstrap_external)
     for owner in (module, *(v for v in vars(module).values() if isinstance(v, type)))
     for function in map(_unwrapped, vars(owner).values())
     if isinstance(function, FunctionType)
-)
-"""Code of the import system, by identity: a name can be claimed by other code, this cannot."""
+}
+"""Code of the import system by its identity: a name can be claimed by other code, and equal code can be made."""
 _DEEPEST = 400
 """Frames looked at for an import of a library that is on."""
 
@@ -140,7 +140,7 @@ def _judge(grant: Grant, event: str, args: tuple[Any, ...], everything: bool) ->
     if event == "os.putenv" and args and args[0] in SETTINGS:
         return
     frame = sys._getframe(2)
-    if event == "open" and frame.f_code in _IMPORT_SYSTEM and effects._of_import_system(event, args, grant):
+    if event == "open" and id(frame.f_code) in _IMPORT_SYSTEM and effects._of_import_system(event, args, grant):
         return
     if event in CLAIMING or event == "marshal.loads":
         if _may_make(event, args, frame):
@@ -163,7 +163,7 @@ def _may_make(event: str, args: tuple[Any, ...], frame: FrameType) -> bool:
     The import system may, from installed files. An installed library may, from text; but nobody may make code that
     claims to come from an installed file, because every judgement here rests on what frames say of themselves.
     """
-    if frame.f_code in _IMPORT_SYSTEM:
+    if id(frame.f_code) in _IMPORT_SYSTEM:
         return trust.is_installed(_source_of(frame) if event == "marshal.loads" else _claimed(event, args))
     if event == "marshal.loads":
         return False
@@ -178,7 +178,7 @@ def _claimed(event: str, args: tuple[Any, ...]) -> str:
 
 def _source_of(frame: FrameType | None) -> str:
     """The file whose byte code the import system reads; `?` where that cannot be told."""
-    while frame is not None and frame.f_code in _IMPORT_SYSTEM:
+    while frame is not None and id(frame.f_code) in _IMPORT_SYSTEM:
         if frame.f_code.co_name == "get_code":
             path = frame.f_locals.get("source_path", frame.f_locals.get("path"))
             return path if isinstance(path, str) else "?"
@@ -192,7 +192,7 @@ def _importing_a_library(frame: FrameType | None) -> bool:
     for _ in range(_DEEPEST):
         if frame is None or frame.f_code.co_filename in _FLOORS:
             return False
-        if frame.f_code in _IMPORT_SYSTEM and below is not None and below.f_code.co_name == "<module>":
+        if id(frame.f_code) in _IMPORT_SYSTEM and below is not None and below.f_code.co_name == "<module>":
             return trust.is_installed(below.f_code.co_filename)
         below, frame = frame, frame.f_back
     return False
