@@ -7,39 +7,26 @@ with open_path("model.pt") as opened:
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import stat
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
 
+from nbguard.artifact.folders import blob_folder, hub_cache, inside, walk
 from nbguard.artifact.model import FileIdentity, NotScanned, SourceKind
-from nbguard.errors import TargetError, TargetMissing
+from nbguard.artifact.names import problem, shown
+from nbguard.artifact.sealed import sealed_copy
+from nbguard.errors import TargetError
 
 MAX_FILES = 20_000
 """Files of one folder; a folder with more is refused rather than half read."""
-MAX_DEPTH = 32
-"""Levels of folders below the one that was named."""
 HELD_OPEN = 256
 """Handles that one artifact keeps; files beyond are opened again when needed, and compared with what they were."""
-_UNWALKED = {
-    ".git": "version control data, which no loader opens",
-    ".hg": "version control data, which no loader opens",
-}
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _COMPANION = "{name}_{number:02d}.npy"
 """How joblib before 0.10 named the arrays beside a pickle (`numpy_pickle_compat`)."""
-
-
-def shown(name: str) -> str:
-    """`name` as text that can be stored and sent: bytes that are no UTF-8, and control characters, become `\\xNN`."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 class OpenedFile:
@@ -169,13 +156,13 @@ def open_path(path: str | os.PathLike[str], *, target: str | None = None) -> Ope
     try:
         found = os.stat(name)
     except OSError as error:
-        raise _problem(error, label) from None
+        raise problem(error, label) from None
     return _open_folder(name, label) if stat.S_ISDIR(found.st_mode) else _open_single(name, label)
 
 
 def open_bytes(data: bytes | bytearray | memoryview, *, name: str = "<stream>") -> Opened:
     """A sealed copy of `data`: what is scanned cannot be changed before it is loaded."""
-    file = OpenedFile(name, _sealed(name, iter((data,))), sealed=True)
+    file = OpenedFile(name, sealed_copy(iter((data,))), sealed=True)
     return Opened(name, "stream", (file,), provenance={"source": "memory"})
 
 
@@ -194,7 +181,7 @@ def open_files(
         TargetError: one of them is missing, unreadable, or leads out of the folder.
     """
     base = os.path.realpath(root)
-    blobs = _blobs(base)
+    blobs = blob_folder(base)
     files: list[OpenedFile] = []
     try:
         for relative in relative_paths:
@@ -202,7 +189,7 @@ def open_files(
             if not parts or relative.startswith("/") or ".." in parts or "\0" in relative:
                 raise TargetError(f"{shown(relative)} does not name a file inside the folder.")
             real = os.path.realpath(os.path.join(base, *parts))
-            if not (_inside(real, base) or (blobs and os.path.dirname(real) == blobs)):
+            if not (inside(real, base) or (blobs and os.path.dirname(real) == blobs)):
                 raise TargetError(f"{shown(relative)} leads out of the folder.")
             files.append(_opened(real, shown("/".join(parts)), follow=False))
             if len(files) > HELD_OPEN:
@@ -219,7 +206,7 @@ def seal(file: OpenedFile) -> OpenedFile:
     if file.sealed:
         return file
     chunks = (file.read(at, 1 << 20) for at in range(0, file.size, 1 << 20))
-    return OpenedFile(file.path, _sealed(file.path, chunks), sealed=True)
+    return OpenedFile(file.path, sealed_copy(chunks), sealed=True)
 
 
 def _open_single(name: str, label: str) -> Opened:
@@ -252,13 +239,13 @@ def _companions(real: str) -> list[OpenedFile]:
 
 def _open_folder(name: str, label: str) -> Opened:
     root = os.path.realpath(name)
-    provenance = {"source": "folder", "path": shown(root), **_hub_cache(root)}
+    provenance = {"source": "folder", "path": shown(root), **hub_cache(root)}
     files: list[OpenedFile] = []
     left_out: list[NotScanned] = []
     unreachable: list[NotScanned] = []
     names: set[str] = set()
     try:
-        for relative, real, problem in _walk(root, left_out):
+        for relative, real, problem in walk(root, left_out):
             if problem:
                 unreachable.append(NotScanned(shown(relative), problem))
                 continue
@@ -291,64 +278,6 @@ def _open_folder(name: str, label: str) -> Opened:
     )
 
 
-def _walk(root: str, left_out: list[NotScanned]) -> Iterator[tuple[str, str, str]]:
-    """(relative path, resolved path, problem or empty) of every file below `root`; links out of it are not followed."""
-    pending: list[tuple[str, int]] = [("", 0)]
-    blobs = _blobs(root)
-    while pending:
-        folder, depth = pending.pop()
-        try:
-            entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda e: e.name)
-        except OSError as error:
-            if not folder:
-                raise _problem(error, shown(root)) from None
-            yield folder, "", _sentence(error, shown(folder))
-            continue
-        for entry in entries:
-            relative = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_symlink():
-                real = os.path.realpath(entry.path)
-                if os.path.isdir(real):
-                    yield relative, real, "a symbolic link to a folder, which is not followed"
-                elif not os.path.lexists(real):
-                    yield relative, real, "a symbolic link that leads nowhere"
-                elif _inside(real, root) or (blobs and os.path.dirname(real) == blobs):
-                    yield relative, real, ""
-                else:
-                    yield relative, real, "a symbolic link that leads out of the folder, which is not followed"
-            elif entry.is_dir(follow_symlinks=False):
-                if entry.name in _UNWALKED:
-                    left_out.append(NotScanned(shown(relative), _UNWALKED[entry.name]))
-                elif depth >= MAX_DEPTH:
-                    yield relative, entry.path, f"more than {MAX_DEPTH} folders deep"
-                else:
-                    pending.append((relative, depth + 1))
-            else:
-                yield relative, entry.path, ""
-
-
-def _blobs(root: str) -> str | None:
-    """The blob folder that a Hub cache's snapshot links into, or None where `root` is no snapshot."""
-    parent = os.path.dirname(root)
-    return os.path.join(os.path.dirname(parent), "blobs") if os.path.basename(parent) == "snapshots" else None
-
-
-def _hub_cache(root: str) -> dict[str, str]:
-    """What the place of a Hub cache's snapshot claims about it."""
-    blobs = _blobs(root)
-    if blobs is None:
-        return {}
-    match = re.fullmatch(r"models--([\w.-]+)--([\w.-]+)", os.path.basename(os.path.dirname(blobs)))
-    commit = os.path.basename(root)
-    if match is None or not re.fullmatch(r"[0-9a-f]{40}", commit):
-        return {}
-    return {"source": "Hub cache", "repo": f"{match[1]}/{match[2]}", "cached_commit": commit}
-
-
-def _inside(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
-
-
 def _opened(real: str, path: str, *, follow: bool, label: str | None = None) -> OpenedFile:
     fd = _open(real, label or path, follow=follow)
     return OpenedFile(path, fd, identity=_identity(os.fstat(fd)), real_path=real)
@@ -360,7 +289,7 @@ def _open(real: str, label: str, *, follow: bool) -> int:
     try:
         fd = os.open(real, flags)
     except OSError as error:
-        raise _problem(error, label) from None
+        raise problem(error, label) from None
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)
@@ -381,25 +310,6 @@ def _what(mode: int) -> str:
     return "something else"
 
 
-def _problem(error: OSError, label: str) -> TargetError:
-    kind = TargetMissing if error.errno in (errno.ENOENT, errno.ENOTDIR) else TargetError
-    return kind(_sentence(error, label))
-
-
-def _sentence(error: OSError, label: str) -> str:
-    known = {
-        errno.ENOENT: f"There is no file or folder {label}.",
-        errno.ENOTDIR: f"There is no file or folder {label}.",
-        errno.EACCES: f"{label} cannot be read: permission denied.",
-        errno.EPERM: f"{label} cannot be read: permission denied.",
-        errno.ELOOP: f"{label} is a symbolic link that leads in a circle or was put there meanwhile.",
-        errno.ENXIO: f"{label} is a socket or a device, not a file.",
-        errno.ENAMETOOLONG: "The path is too long to name a file.",
-        errno.EMFILE: f"{label} cannot be opened: too many files are open in this process.",
-    }
-    return known.get(error.errno or 0, f"{label} cannot be read: {(error.strerror or 'unknown error').lower()}.")
-
-
 def _identity(seen: os.stat_result) -> FileIdentity:
     return FileIdentity(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
@@ -408,37 +318,3 @@ def _utc(seconds: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _sealed(name: str, chunks: Iterable[bytes | bytearray | memoryview]) -> int:
-    """A handle on a copy of `chunks` that can be read and not written."""
-    if sys.platform == "linux":
-        import fcntl
-
-        fd = os.memfd_create("nbguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            for chunk in chunks:
-                _write_all(fd, chunk)
-            fcntl.fcntl(
-                fd,
-                fcntl.F_ADD_SEALS,
-                fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL,
-            )
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
-    writer, path = tempfile.mkstemp(prefix="nbguard-")
-    try:
-        for chunk in chunks:
-            _write_all(writer, chunk)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.unlink(path)
-        os.close(writer)
-
-
-def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[os.write(fd, view[: 1 << 30]) :]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 
-from nbguard.artifact.sources import Opened, open_path, shown
+from nbguard.artifact.names import shown
+from nbguard.artifact.sources import Opened, open_path
 from nbguard.errors import TargetMissing
 
 _REPOSITORY = re.compile(

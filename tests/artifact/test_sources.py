@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nbguard.artifact import sources
-from nbguard.artifact.sources import Opened, open_bytes, open_files, open_path, seal, shown
+from nbguard.artifact.names import shown
+from nbguard.artifact.sources import Opened, open_bytes, open_files, open_path, seal
 from nbguard.errors import TargetError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sealed memory files are a Linux feature")
