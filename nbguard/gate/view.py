@@ -20,7 +20,7 @@ from nbguard.gate.machine import Machine
 from nbguard.report import html as report_html
 from nbguard.report import sections
 from nbguard.report import text as report_text
-from nbguard.report.escape import html
+from nbguard.report.escape import html, terminal
 from nbguard.report.model import Report
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -167,7 +167,8 @@ class View:
         for number, sentence in enumerate(self._asked.ticks):
             role = f"tick-{number}"
             box = self._w.Checkbox(
-                description=f"Read {number + 1}",
+                description="I have read:",
+                tooltip=terminal(sentence, 400),
                 indent=False,
                 model_id=self._machine.control(role),
                 _dom_classes=("nbg-tick",),

@@ -49,28 +49,29 @@ def outcome_line(outcome: Outcome) -> str:
     return f'<div class="nbg-outcome"><div>{symbol}</div><div>{html(outcome.text, 600)}</div></div>'
 
 
-def reason_line(decision: Decision | None) -> str:
-    """Why the policy decided as it did."""
-    if decision is None or not decision.reason:
-        return ""
-    rules = f' <span class="nbg-quiet">({html(", ".join(decision.rules), 200)})</span>' if decision.rules else ""
-    return f'<p class="nbg-part"><b>Policy:</b> {html(decision.reason, 600)}{rules}</p>'
+def reason_line(report: Report, decision: Decision | None, outcome: Outcome | None) -> str:
+    """Why the policy decided as it did, unless it only says again what stands above."""
+    reason = decision.reason if decision is not None else ""
+    said = words.VERDICTS[report.verdict].headline + (outcome.text if outcome else "")
+    return "" if not reason or reason in said else f'<p class="nbg-part"><b>Policy:</b> {html(reason, 600)}</p>'
 
 
-def body(report: Report, decision: Decision | None = None, *, opened: bool = True) -> str:
+def body(
+    report: Report, decision: Decision | None = None, outcome: Outcome | None = None, *, opened: bool = True
+) -> str:
     """Everything below the verdict."""
     unread = report.verdict is Verdict.UNVERIFIABLE
     return (
         '<div class="nbg-body">'
         + sections.does(report)
-        + reason_line(decision)
+        + reason_line(report, decision, outcome)
         + sections.findings(report, opened=opened)
         + sections.picture(report)
         + '<div class="nbg-part"></div>'
         + sections.not_scanned(report, opened=unread and opened)
         + sections.contract(report)
         + sections.files(report)
-        + sections.provenance(report)
+        + sections.provenance(report, decision.rules if decision is not None else ())
         + "</div>"
     )
 
@@ -93,14 +94,14 @@ def render(
         styled: whether the style sheet is put in; a page brings it once.
     """
     told = outcome_line(outcome) if outcome else ""
-    inside = sections.band(report, loader=loader) + told + body(report, decision, opened=opened)
+    inside = sections.band(report, loader=loader) + told + body(report, decision, outcome, opened=opened)
     return wrap(report, inside, styled=styled)
 
 
 def compact(report: Report, decision: Decision | None = None, *, outcome: Outcome | None = None) -> str:
     """One line that says the verdict and what became of the load, with the report folded behind it."""
     line = f"{_badge(report)}<span class='nbg-text'><b>{html(report.target, 120)}</b> {_said(report, outcome)}</span>"
-    inside = f"<details><summary>{line}</summary>{body(report, decision, opened=False)}</details>"
+    inside = f"<details><summary>{line}</summary>{body(report, decision, outcome, opened=False)}</details>"
     return wrap(report, inside, extra="nbg-compact")
 
 

@@ -134,10 +134,10 @@ _PROVENANCE_LABELS = {
 }
 
 
-def provenance(report: Report) -> str:
-    """Where it came from, with the digest that an approval is bound to."""
+def provenance(report: Report, rules: tuple[str, ...] = ()) -> str:
+    """Where it came from, the digest that an approval is bound to, and the ids of the `rules` that decided."""
     rows = [
-        (_PROVENANCE_LABELS.get(key, key.replace("_", " ").capitalize()), value)
+        (_PROVENANCE_LABELS.get(key, key.replace("_", " ").capitalize()), words.fact(key, value))
         for key, value in list(report.provenance.items())[:20]
     ]
     if report.artifact.commit and "commit" not in report.provenance:
@@ -145,8 +145,10 @@ def provenance(report: Report) -> str:
     rows.append(("Content digest", report.artifact.digest))
     if report.rules_version:
         rows.append(("Rules", report.rules_version))
+    if rules:
+        rows.append(("Decided by", ", ".join(rules)))
     inside = "".join(f"<dt>{html(k, 40)}</dt><dd>{html(v)}</dd>" for k, v in rows)
-    note = next((report.provenance[k] for k in ("publisher", "source", "path") if report.provenance.get(k)), "")
+    note = next((report.provenance[k] for k in ("publisher", "repo", "path", "source") if report.provenance.get(k)), "")
     return _fold("Where it came from", html(note, 120), f"<dl>{inside}</dl>")
 
 
@@ -231,6 +233,8 @@ def _code(report: Report) -> str:
 def not_scanned(report: Report, *, opened: bool = False) -> str:
     """What was not looked at, and why; said even where it is nothing."""
     if not report.not_scanned:
+        if report.verdict is Verdict.UNVERIFIABLE:
+            return ""  # something was not read, and the findings say what
         return (
             '<p class="nbg-part nbg-quiet">Nothing that a loader would open was left out.</p>' if report.files else ""
         )

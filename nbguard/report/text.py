@@ -124,7 +124,7 @@ def render(
         page.add(f"and {len(ordered) - MOST_ROWS} more", first="  ")
     page.title("Where it came from")
     for key, value in [*list(report.provenance.items())[:20], ("content digest", report.artifact.digest)]:
-        page.add(terminal(value), first=f"  {terminal(key, 40)}: ")
+        page.add(terminal(words.fact(key, value)), first=f"  {terminal(key, 40)}: ")
     return "\n".join(page.lines)
 
 

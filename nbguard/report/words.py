@@ -87,6 +87,11 @@ def size(count: int) -> str:
     raise AssertionError("unreachable: the last unit takes everything")
 
 
+def fact(key: str, value: str) -> str:
+    """One value of a report's provenance, for a person."""
+    return size(int(value)) if key == "size" and value.isascii() and value.isdigit() and len(value) < 20 else value
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """`1 file`, `2 files`, `1,000 files`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -124,6 +129,24 @@ def place(file: str, location: str) -> str:
     return f"{file}, {location}" if location else file
 
 
+_EFFECTS = (
+    (("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "pty.", "subprocess."),
+     "start programs with your rights"),
+    (("socket.", "urllib.", "http.", "ftplib.", "smtplib.", "webbrowser."), "open connections"),
+    (("open", "os.", "shutil.", "tempfile.", "mmap."), "read, write or remove files"),
+    (("exec", "compile", "code.", "import", "marshal."), "run source code"),
+    (("ctypes.",), "reach into memory"),
+)  # fmt: skip
+"""Beginnings of audit events (docs.python.org/3/library/audit_events.html), and what they come to."""
+
+
+def _effect(event: str) -> str:
+    for beginnings, told in _EFFECTS:
+        if any(event == b or (event.startswith(b) and b.endswith((".", "spawn", "exec", "fork"))) for b in beginnings):
+            return told
+    return f"cause “{terminal(event, 40)}”"
+
+
 def contract_sentences(report: Report) -> list[str]:
     """What loading may do if it is accepted, and that nothing else may. Names in it are not escaped."""
     contract = report.contract
@@ -155,8 +178,9 @@ def contract_sentences(report: Report) -> list[str]:
         names = ", ".join(terminal(name, 60) for name in sorted(contract.local_modules)[:6])
         out.append(f"It uses code of your own, as it is now: {names}.")
     if contract.effects:
+        told = ", ".join(dict.fromkeys(_effect(e) for e in sorted(contract.effects)))
         shown = ", ".join(terminal(e, 60) for e in sorted(contract.effects)[:12])
-        out.append(f"If you accept, these effects are allowed: {shown}. No others.")
+        out.append(f"If it is accepted, it can {told} ({shown}). Nothing else of that kind.")
     else:
         out.append("It may not write files, start programs, open connections or change Python itself.")
     return out
