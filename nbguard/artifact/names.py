@@ -36,5 +36,6 @@ def sentence(error: OSError, label: str) -> str:
 
 
 def problem(error: OSError, label: str) -> TargetError:
+    """The error to raise for it."""
     kind = TargetMissing if error.errno in (errno.ENOENT, errno.ENOTDIR) else TargetError
     return kind(sentence(error, label))

@@ -91,12 +91,15 @@ def holds_model(file: FileReport) -> bool:
 def _scan_all(opened: Opened, loader: str | None, limits: Limits, progress: Progress | None) -> dict[str, Facts]:
     total = sum(f.size for f in opened.files) + 1
     done = 0
+    furthest = 0.0
     out: dict[str, Facts] = {}
     for number, file in enumerate(opened.files):
 
         def tick(share: float, file: OpenedFile = file, done: int = done) -> None:
+            nonlocal furthest  # a worker that is busy only says that it is there, with a negative share
+            furthest = max(furthest, min(1.0, (done + max(0.0, share) * file.size) / total))
             if progress is not None:
-                progress(min(1.0, (done + max(0.0, share) * file.size) / total), file.path)
+                progress(furthest, file.path)
 
         tick(0.0)
         asked = loader if opened.kind in ("path", "stream") and number == 0 else None

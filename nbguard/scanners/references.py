@@ -45,6 +45,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         path = pending.pop()
         for reference in facts[path].references:
             kind, _, where = reference.partition(":")
+            kind, where = _own(kind, where, opened)
             named = _find(kind, where, facts)
             if named is None:
                 if facts[path].format == "json" and not refused:
@@ -55,6 +56,14 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
     for path, found in facts.items():
         if found.format == "python" and path not in seen:
             _unreferenced(path, found, opened)
+
+
+def _own(kind: str, where: str, opened: Opened) -> tuple[str, str]:
+    """A reference to code of this very repository by its full name is one to a file beside the configuration."""
+    for repository in (opened.target.removeprefix("hf://").partition("@")[0], opened.provenance.get("repo", "")):
+        if kind == "repo" and repository and where.startswith(f"{repository}/"):
+            return "py", where.removeprefix(f"{repository}/")
+    return kind, where
 
 
 def _find(kind: str, where: str, facts: dict[str, Facts]) -> str | None:

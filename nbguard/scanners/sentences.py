@@ -21,8 +21,9 @@ def summary(report: Report, facts: Mapping[str, Facts]) -> tuple[str, ...]:
     contract = report.contract
     runs = [c for c in contract.code if c.kind == "python"]
     gadgets = [g.dotted for g in contract.globals if g.level == "gadget"]
-    unknown = [g.dotted for g in contract.globals if g.level == "unknown"]
-    library = [g.dotted for g in contract.globals if g.level == "library"]
+    classes = [g for g in contract.globals if not g.dotted.startswith("__torch__.")]
+    unknown = [g.dotted for g in classes if g.level == "unknown"]
+    library = [g.dotted for g in classes if g.level == "library"]
     acting = [f for f in report.findings if f.rule in ("code.acts-at-import", "code.acts-at-load")]
     if gadgets:
         out.append(f"Loading this would call {_some(gadgets)}.")
@@ -48,8 +49,10 @@ def summary(report: Report, facts: Mapping[str, Facts]) -> tuple[str, ...]:
         out.insert(
             0, f"Loading this {built} and runs no code." if built else "Loading this reads data and runs no code."
         )
-    elif built:
-        out.append(f"Besides, it {built}.")
+    elif not out and report.findings:
+        out.append(report.findings[0].message[:300])
+    if built and report.verdict is not Verdict.SAFE:
+        out.append(f"Besides, it {built}." if out else f"Loading this {built}.")
     return tuple(out)
 
 

@@ -147,6 +147,18 @@ def test_code_from_another_repository_is_unverifiable(tmp_path: Path) -> None:
     assert any("other/repo" in n.path for n in report.not_scanned)
 
 
+def test_code_of_this_very_repository_by_its_full_name(tmp_path: Path) -> None:
+    folder = model(
+        tmp_path / "m",
+        config_dot_json='{"auto_map": {"AutoModel": "org/name--modeling_y.Y"}}',
+        modeling_y_dot_py="class Y: pass\n",
+    )
+    with open_path(folder, target="org/name") as opened:
+        report = scan_opened(opened)
+    assert report.verdict is Verdict.REVIEW
+    assert [c.path for c in report.contract.code] == ["modeling_y.py"]
+
+
 def test_references_do_not_matter_where_remote_code_is_refused(tmp_path: Path) -> None:
     folder = model(tmp_path / "m", config_dot_json='{"auto_map": {"AutoModel": "other/repo--modeling_y.Y"}}')
     with open_path(folder) as opened:
