@@ -20,6 +20,11 @@ from nbguard.formats.numpy_dtype import DType, DTypeError, validate
 from nbguard.formats.pickle_machine import Inert, InertType, Kept, PythonMachine, Tape, make
 
 WRAPPERS = frozenset({"NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper"})
+WRAPPER_MODULES = frozenset(
+    f"{package}.{module}"
+    for package in ("joblib", "sklearn.externals.joblib")
+    for module in ("numpy_pickle", "numpy_pickle_compat")
+)
 _STATE_KEYS = frozenset({"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"})
 MAX_DIMENSIONS = 64
 
@@ -98,6 +103,8 @@ class JoblibMachine(PythonMachine):
         top = self.stack[-1]
         if not isinstance(top, Inert) or top._seen.name.rpartition(".")[2] not in WRAPPERS:
             return
+        if top._seen.module not in WRAPPER_MODULES:
+            raise StreamError("an array wrapper that is not joblib's, so that two readings are possible")
         self.stack.pop()
         if not isinstance(top, Kept) or len(top.states) != 1 or type(top.states[0]) is not dict:
             raise StreamError("an array wrapper without the one state it needs")

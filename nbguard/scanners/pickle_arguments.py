@@ -10,6 +10,7 @@ as argument) the check hands back exactly that. State that is kept by reference 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def handling(judge: Judge, rule: rules.Rule) -> Handling:
         raise KeyError(rule.check)
     return Handling(
         keep=rule.check in _KEEP or build is not None,
+        new=partial(_unmade, judge) if rule.check in ("ndarray", "masked") else None,
         call=partial(call, judge) if call is not None else None,
         build=partial(build, judge) if build is not None else None,
     )
@@ -143,6 +145,45 @@ def _small(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -
 
 _OWN_METHODS = frozenset({"_entropy", "_cdf_single", "_ppf_single", "_ppfvec", "_cdfvec", "_mom1_sc", "_mom0_sc"})
 """Methods of its own that a SciPy distribution keeps for each element."""
+
+
+_LITERALS = (list, tuple, set, frozenset, dict, str, bytes, bytearray, int, float, complex, bool, type(None))
+
+
+def _iterable(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
+    """Contents as long as the file says: `list(range(10 ** 12))` is a few bytes and ends the kernel."""
+    for argument in arguments:
+        if type(argument) in _LITERALS or is_instance(argument, *_FINITE):
+            continue
+        if isinstance(argument, InertType) and seen.name in ("deque", "UserString"):
+            continue
+        return _bad(judge, seen, "is filled from something that may have no end", arguments, keywords,
+                    verdict=Verdict.UNVERIFIABLE)  # fmt: skip
+    return NotImplemented
+
+
+_FINITE = (
+    "builtins.list", "builtins.tuple", "builtins.set", "builtins.frozenset", "builtins.dict", "builtins.bytearray",
+    "collections.OrderedDict", "collections.Counter", "collections.deque", "collections.defaultdict", "numpy.ndarray",
+    "collections.UserDict", "collections.UserList", "builtins.str", "builtins.int", "builtins.float",
+)  # fmt: skip
+
+
+def _fraction(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
+    for argument in arguments:
+        if type(argument) is not int and not (type(argument) is str and _FRACTION.match(argument)):
+            return _bad(judge, seen, "is no fraction of two whole numbers", arguments, keywords,
+                        verdict=Verdict.UNVERIFIABLE)  # fmt: skip
+    return NotImplemented
+
+
+_FRACTION = re.compile(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?\Z")
+
+
+def _unmade(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> None:
+    """NEWOBJ with arguments, where honest files always go through `_reconstruct`."""
+    if arguments or keywords:
+        _bad(judge, seen, "is made with a shape and memory of the file's choice", arguments, keywords)
 
 
 def _getattr(judge: Judge, seen: Seen, arguments: Arguments, keywords: Keywords) -> Any:
@@ -467,6 +508,9 @@ CALLS: Mapping[str, Call] = {
     "encode": _encode,
     "bytearray": _bytearray,
     "small": _small,
+    "container": _iterable,
+    "iterable": _iterable,
+    "fraction": _fraction,
     "getattr": _getattr,
     "reconstructor": _reconstructor,
     "newobj": _newobj,

@@ -107,7 +107,11 @@ class Judge:
         if not isinstance(value, InertType):
             return False
         rule = rules.lookup(value._seen.module, value._seen.name)
-        return rule is not None and bool(rule.verbs & {"reduce", "newobj"}) and rule.check in ("", "container", "small")
+        return (
+            rule is not None
+            and bool(rule.verbs & {"reduce", "newobj"})
+            and rule.check in ("", "container", "small", "iterable")
+        )
 
     def runs_later(self, seen: Seen, what: str, value: Any) -> None:
         """A callable that does not run while loading, but when the loaded object is used."""

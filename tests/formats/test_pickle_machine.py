@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
 import pickletools
 import sys
@@ -254,6 +256,40 @@ def test_no_exception_escapes_from_any_bytes(data: bytes) -> None:
         return  # a memo index of gigabytes belongs into the worker, which has a limit on memory
     facts, _ = scan_stream(data, file="sample")
     assert facts.programs or facts.verdict > 1
+
+
+HARMLESS = [
+    ("collections", "OrderedDict"), ("datetime", "date"), ("builtins", "list"), ("builtins", "dict"), ("a.b", "c"),
+    ("copyreg", "_reconstructor"), ("builtins", "object"), ("__builtin__", "set"), ("fractions", "Fraction"),
+    ("builtins", "tuple"), ("_codecs", "encode"), ("builtins", "str"), ("collections", "Counter"), ("builtins", "len"),
+]  # fmt: skip
+HARMLESS_OPCODES = [op for op in OPCODES if not any(op in (name(*pair), stack_name(*pair)) for pair in GLOBALS)] + [
+    form(*pair) for pair in HARMLESS for form in (name, stack_name)
+]
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(HARMLESS_OPCODES), max_size=30), st.sampled_from([b"\x80\x02", PROTO4, b""]))
+def test_whatever_the_real_machine_resolves_was_seen_or_is_unverifiable(opcodes: list[bytes], proto: bytes) -> None:
+    from nbguard.report.model import Verdict
+    from nbguard.scanners.pickle import scan_stream
+
+    data = proto + b"".join(opcodes) + b"."
+    resolved: set[tuple[str, str]] = set()
+
+    class Real(pickle.Unpickler):
+        def find_class(self, module: str, qualname: str) -> object:
+            resolved.add((module, qualname))
+            return super().find_class(module, qualname)
+
+        def persistent_load(self, identity: object) -> object:
+            return identity
+
+    with contextlib.suppress(Exception):
+        Real(io.BytesIO(data)).load()
+    facts, _ = scan_stream(data, file="sample", container="torch-zip", many=False)
+    seen = {raw for use in facts.globals for raw in use.raw}
+    assert resolved <= seen or facts.verdict >= Verdict.UNVERIFIABLE
 
 
 def test_seen_knows_its_names() -> None:

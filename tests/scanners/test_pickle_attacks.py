@@ -98,6 +98,7 @@ ALLOWED_NAMES_MISUSED = {
     "fx graph module with source": call(
         name("torch.fx.graph_module", "reduce_graph_module"), literal({"_code": "def forward(self): pass"}), text("")
     ),
+    "an array of a shape and memory": name("numpy", "ndarray") + literal(((2**30,), "O")) + NEWOBJ,
     "memmap is called": call(name("numpy", "memmap"), text("x"), text("float64"), text("w+")),
     "memmap is made by NEWOBJ": name("numpy", "memmap") + literal(("x", "f8", "w+")) + NEWOBJ,
     "state for a function": name("torch._utils", "_rebuild_tensor_v2") + literal({"__name__": "x"}) + BUILD,
@@ -323,6 +324,8 @@ UNREADABLE = {
         + literal((3, "|", None, None, None, 40, 1, 0))
         + BUILD
     ),
+    "a list of a range": program(call(name("builtins", "list"), call(name("builtins", "range"), number(2**30)))),
+    "a fraction with an exponent": program(call(name("fractions", "Fraction"), text("1e999999999"))),
     "a bytearray of a terabyte": program(call(name("builtins", "bytearray"), b"\x8a\x06\x00\x00\x00\x00\x00\x01")),
 }
 
@@ -388,6 +391,13 @@ def test_joblib_skips_by_the_validated_descriptor_only() -> None:
     assert state in honest
     assert scan(honest, "joblib").verdict is Verdict.SAFE
     assert scan(honest.replace(state, b"K\x28K\x01K\x00t"), "joblib").verdict is Verdict.UNVERIFIABLE
+
+
+def test_a_wrapper_that_only_looks_like_joblibs_is_unverifiable() -> None:
+    honest = dumped(np.arange(3.0))
+    assert b"joblib.numpy_pickle" in honest
+    fake = honest.replace(b"\x8c\x13joblib.numpy_pickle", b"\x8c\x13joblib.numpy_pickl_")
+    assert scan(fake, "joblib").verdict is Verdict.UNVERIFIABLE
 
 
 def test_joblib_payload_behind_an_array_is_seen() -> None:
