@@ -56,7 +56,7 @@ def announce(report: Report, decision: Decision, request: LoadRequest) -> None:
     elif decision.action == "allow":
         told = Outcome("loaded", f"Loaded without a question: {decision.reason}")
     else:
-        told = Outcome("refused", f"Nothing was loaded. {decision.reason}")
+        told = Outcome("refused", f"Nothing was loaded. {_why(report, decision)}")
     log.info("%s", report_text.outcome_line(report, told))
     _tell(report, decision, request, told)
 
