@@ -14,6 +14,7 @@ again, and the person's call ends in the refusal whatever the library made of it
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import weakref
@@ -87,6 +88,10 @@ def outer() -> Iterator[OuterRequest]:
         _live_requests.append(request)
     try:
         yield request
+    except Exception as error:
+        if request.refused is not None and not isinstance(error, LoadBlocked):
+            raise request.refused from error  # a library has made its own error of the refusal
+        raise
     finally:
         request.live = False
         with _lock:
@@ -123,8 +128,9 @@ class Grant:
     _kept: int = 0
     requests: list[OuterRequest] = field(default_factory=list)
     """The outer requests that it is in force for; a violation in whatever thread ends them all."""
-    _files: list[weakref.ref[object]] = field(default_factory=list)
-    _stacks: list[contextlib.ExitStack] = field(default_factory=list)
+    _files: list[tuple[weakref.ref[object], int]] = field(default_factory=list)
+    _stacks: dict[int, list[tuple[contextlib.ExitStack, OuterRequest]]] = field(default_factory=dict)
+    """By thread: several may load under one grant at the same time."""
     permitted: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Names that passed the second wall; kept here so that each is judged once for a grant."""
 
@@ -142,21 +148,24 @@ class Grant:
     def __enter__(self) -> Grant:
         stack = contextlib.ExitStack()
         request = stack.enter_context(outer())
-        self._stacks.append(stack)
         request.grants.append(self)
-        self.requests.append(request)
-        self._entered += 1
+        with _lock:
+            self._stacks.setdefault(threading.get_ident(), []).append((stack, request))
+            self.requests.append(request)
+            self._entered += 1
         self._register()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        request = self.requests.pop()
+        with _lock:
+            stack, request = self._stacks[threading.get_ident()].pop()
+            self.requests.remove(request)
+            self._entered -= 1
         request.grants.remove(self)
-        self._entered -= 1
         self._register()
-        return self._stacks.pop().__exit__(kind, error, trace)
+        return stack.__exit__(kind, error, trace)
 
     def keep(self, owner: object) -> None:
         """Stay live for as long as `owner` does: what was loaded lazily belongs to the same load."""
@@ -164,17 +173,40 @@ class Grant:
         self._register()
         weakref.finalize(owner, self._release).atexit = False
 
-    def keep_with(self, file: object) -> None:
-        """Stay live for as long as a file object does, so that its next pickle is recognised; not every object can."""
+    def keep_with(self, file: object, start: int) -> None:
+        """Stay live for as long as a file object does, so that its next pickle is recognised; not every object can.
+
+        `start` is the position in the file that the programs' offsets count from.
+        """
         try:
-            self._files.append(weakref.ref(file))
+            self._files.append((weakref.ref(file), start))
             self.keep(file)
         except TypeError:
             return
 
     def belongs_to(self, file: object) -> bool:
         """Whether it was kept with this very file object."""
-        return any(ref() is file for ref in self._files)
+        return any(ref() is file for ref, _ in self._files)
+
+    def expected(self, file: object, position: int) -> Program | None:
+        """The program that the scan found at this position of this very file."""
+        for ref, start in self._files:
+            if ref() is file:
+                return self._by_offset.get(position - start)
+        return None
+
+    @functools.cached_property
+    def _by_offset(self) -> dict[int, Program]:
+        return {p.offset: p for p in self.contract.programs if not p.ranges and not p.member and not p.compression}
+
+    @functools.cached_property
+    def by_length(self) -> dict[int, dict[str, Program]]:
+        """Length → digest → program, of those that lie in one piece."""
+        found: dict[int, dict[str, Program]] = {}
+        for program in self.contract.programs:
+            if not program.ranges and program.length > 0:
+                found.setdefault(program.length, {})[program.sha256] = program
+        return found
 
     def keep_forever(self) -> None:
         """Stay live until the process ends: modules of a repository may be imported at any later time."""
@@ -214,11 +246,6 @@ def by_program(sha256: str) -> tuple[Grant, ...]:
 def by_code(sha256: str) -> tuple[Grant, ...]:
     """Live grants whose contract holds source with this digest."""
     return tuple(g for g in live() if any(c.sha256 == sha256 for c in g.contract.code))
-
-
-def programs() -> tuple[tuple[Grant, Program], ...]:
-    """Every program of every live grant, the newest grant first."""
-    return tuple((g, p) for g in live() for p in g.contract.programs)
 
 
 def close_all() -> None:

@@ -47,12 +47,14 @@ def guard(target: str | os.PathLike[str] | None = None, *, policy: str | None = 
         if target is None:
             yield None
             return
+        from nbguard.approvals import accepted
         from nbguard.artifact.sources import open_path
 
         name = os.fspath(target)
         with open_path(name) as opened:
             grant = walk.admit(LoadRequest("nbguard.guard", name, opened.kind), opened)
-            with grant:
+            mine = [(grant.report, opened)] if grant.accepted_by_person else []
+            with accepted(mine, who="guard"):
                 yield grant.report
     finally:
         policy_name.reset(token)

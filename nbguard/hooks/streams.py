@@ -16,6 +16,7 @@ import pickle
 import pickletools
 import sys
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from nbguard.hooks.grants import Grant
@@ -125,27 +126,32 @@ class Stream:
             return None
         return opened
 
-    def recognise(self, known: Iterable[tuple[Grant, Program]]) -> tuple[Grant, Program] | None:
+    @property
+    def position(self) -> int:
+        """Where the file stands for its reader; 0 where that means nothing."""
+        return self._start or 0
+
+    def recognise(self, known: Iterable[Grant]) -> tuple[Grant, Program] | None:
         """The grant and the program that follows next, by length and digest.
 
         A pickle program ends at its first STOP, so that no program is the beginning of another one.
         """
-        from hashlib import sha256
-
-        by_length: dict[int, list[tuple[Grant, Program]]] = {}
-        for grant, program in known:
-            if not program.ranges and program.length > 0:
-                by_length.setdefault(program.length, []).append((grant, program))
+        grants = list(known)
+        for grant in grants:
+            likely = grant.expected(self.file, self.position) if self.file is not None else None
+            if likely is not None and sha256(self.peek(likely.length)).hexdigest() == likely.sha256:
+                return grant, likely
         digest, done = sha256(), 0
-        for length in sorted(by_length):
+        for length in sorted({n for grant in grants for n in grant.by_length}):
             self._draw(length)
             if len(self._drawn) < length:
                 return None
             digest.update(memoryview(self._drawn)[done:length])
             done = length
             found = digest.hexdigest()
-            for grant, program in by_length[length]:
-                if program.sha256 == found:
+            for grant in grants:
+                program = grant.by_length.get(length, {}).get(found)
+                if program is not None:
                     return grant, program
         return None
 

@@ -97,14 +97,14 @@ def _entered(grant: Grant) -> AbstractContextManager[Any]:
     return grant if grants.current() is None or not grant._entered else grants.outer()
 
 
-def _candidates(stream: Stream, who: Caller) -> list[tuple[Grant, Any]]:
-    """Programs that may be run without asking anew: those of this request, of this very file, and, for a library in
-    whatever thread, those of every load that is on."""
+def _candidates(stream: Stream, who: Caller) -> list[Grant]:
+    """Grants whose programs may be run without asking anew: those of this request, of this very file, and, for a
+    library in whatever thread, those of every load that is on."""
     request = grants.current()
     inside = set(map(id, request.grants)) if request is not None else set()
     return [
-        (grant, program)
-        for grant, program in grants.programs()
+        grant
+        for grant in grants.live()
         if id(grant) in inside or who.kind == "library" or (stream.file is not None and grant.belongs_to(stream.file))
     ]
 
@@ -157,11 +157,11 @@ def _admitted(stream: Stream, loader: str, who: Caller, options: Options, run: R
             grant = walk.admit(LoadRequest(loader, name or "<stream>", opened.kind, {}, in_person_code=person), opened)
     if not grant.enforced:
         return behind_walls(grant, lambda: run(stream.take(len(data))))
-    known = stream.recognise((grant, p) for p in grant.contract.programs)
+    known = stream.recognise([grant])
     if known is None:
         raise walk.violation(grant, "what comes first in it is not a pickle program that was scanned.")
     if stream.file is not None:
-        grant.keep_with(stream.file)
+        grant.keep_with(stream.file, stream.position)
     with grant:
         return perform(grant, stream.take(known[1].length), options, run)
 

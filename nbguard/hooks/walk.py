@@ -61,7 +61,7 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
             _record("load.allowed", request, report, decision)
             return Grant(report, opened, request, accepted_by_person=approved is not None)
         if decision.action == "ask":
-            answer = ask(report, decision, request)
+            answer = _asked(report, decision, request)
             _record(f"load.{_WORDS[answer.choice]}", request, report, decision, who=answer.who, reason=answer.reason)
             if answer.choice == "always":
                 _remember(report, opened, answer)
@@ -87,6 +87,14 @@ def scan(request: LoadRequest, opened: Opened) -> Report:
         return scan_opened(opened, loader=request.loader, limits=limits)
     with progress(f"Looking into {request.source}") as moved:
         return scan_opened(opened, loader=request.loader, limits=limits, progress=moved)
+
+
+def _asked(report: Report, decision: Decision, request: LoadRequest) -> Answer:
+    try:
+        return ask(report, decision, request)
+    except KeyboardInterrupt:
+        _record("load.interrupted", request, report, decision)
+        raise
 
 
 def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:

@@ -66,7 +66,7 @@ def _load(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             if start is not None:
                 copy = io.BytesIO(file.read())
                 result = original(**{**named, "file": copy})
-                if not hasattr(result, "zip"):
+                if not _is_archive(result):
                     source.seek(start + copy.tell())
             elif named.get("mmap_mode") and file.read(0, 6) == b"\x93NUMPY":
                 result = original(*args, **kwargs)  # an array in the file itself: numpy maps no objects
@@ -75,14 +75,19 @@ def _load(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
                 _name(result, label)
             if not file.unchanged():
                 raise walk.violation(grant, "the file was changed while it was being loaded.")
-        if hasattr(result, "zip"):
+        if _is_archive(result):
             grant.keep(result)
         return result
 
 
+def _is_archive(result: Any) -> bool:
+    """Whether it is numpy's own lazy archive; what was unpickled is not asked about itself."""
+    return type(result).__name__ == "NpzFile" and type(result).__module__.partition(".")[0] == "numpy"
+
+
 def _name(result: Any, label: Any) -> None:
     """Let an archive be called what the person called it, not the handle that it was read through."""
-    raw = getattr(getattr(result, "fid", None), "raw", None)
+    raw = getattr(getattr(result, "fid", None), "raw", None) if _is_archive(result) else None
     if isinstance(raw, io.FileIO):
         with contextlib.suppress(AttributeError, TypeError):
             raw.name = str(label)

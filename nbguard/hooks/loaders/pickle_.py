@@ -9,6 +9,8 @@ which reaches every subclass, those of joblib and pandas too.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import io
 from collections.abc import Callable
 from types import ModuleType
@@ -50,11 +52,35 @@ def guard(hooks: Installed, pickle: ModuleType) -> None:
             raise TypeError("a bytes-like object is required, not 'str'")
         return _run(c_loads, Stream.of_bytes(data), "pickle.loads", who, how, buffers)
 
-    for function in (load, loads):
-        function.__module__, function.__qualname__ = "pickle", function.__name__
-        hooks.replace(pickle, function.__name__, function)
-    hooks.replace(pickle, "Unpickler", _guarded(machine, hooks))
+    active = [True]
+    hooks.on_undo(active.clear)
+    hooks.replace(pickle, "load", _Guarded(load, c_load, active))
+    hooks.replace(pickle, "loads", _Guarded(loads, c_loads, active))
+    hooks.replace(pickle, "Unpickler", _guarded(machine, active))
     hooks.swap(pickle._Unpickler.load, _python_machine)
+
+
+class _Guarded:
+    """In place of a C function: like one, it does not become a method where a class holds it, and pickles by name.
+
+    Where it was kept and the guard is gone, it is the function that it stands for.
+    """
+
+    def __init__(self, guarded: Callable[..., Any], original: Callable[..., Any], active: list[bool]) -> None:
+        functools.update_wrapper(self, guarded)
+        self.__module__, self.__qualname__ = "pickle", guarded.__name__
+        self.__signature__ = inspect.signature(guarded)
+        self._guarded, self._original, self._active = guarded, original, active
+        self.__dict__.pop("__wrapped__")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return (self._guarded if self._active else self._original)(*args, **kwargs)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<function pickle.{self.__qualname__}, guarded by nbguard>"
 
 
 def _run(
@@ -65,10 +91,8 @@ def _run(
     return unpickle(stream, loader, who, options, lambda program: c_loads(program, **how, buffers=kept))
 
 
-def _guarded(machine: type[Any], hooks: Installed) -> type[Any]:
+def _guarded(machine: type[Any], active: list[bool]) -> type[Any]:
     """A drop-in for `pickle.Unpickler`: the C machine, given one program at a time and only after it passed."""
-    active = [True]
-    hooks.on_undo(active.clear)
 
     class Unpickler(machine):  # type: ignore[misc]  # a base class known only at run time
         """This reads pickles from a binary file, guarded by nbguard. See the standard library's documentation."""

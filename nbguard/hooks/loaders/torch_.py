@@ -135,7 +135,7 @@ def _restricted(named: dict[str, Any], who: caller.Caller) -> bool:
     if who.kind == "person":
         warnings.warn(
             "torch.load was called without weights_only; nbguard loads with weights_only=True. Write "
-            "weights_only=False to load other objects too: the file is then scanned, and you are asked about what it would do.",
+            "weights_only=False to load other objects too: the file is then scanned, and you are asked what it may do.",
             UserWarning,
             stacklevel=5,
         )

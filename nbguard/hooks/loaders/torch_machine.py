@@ -60,7 +60,7 @@ def run(
 def _program(grant: Grant, file: Any) -> bytes:
     """The program that comes next in `file`, which has to be one of the contract's, or of another load that is on."""
     stream = Stream.of_file(file)
-    known = stream.recognise([*((grant, p) for p in grant.contract.programs), *grants.programs()])
+    known = stream.recognise([grant, *grants.live()])
     if known is None:
         raise walk.violation(grant, "a pickle program in it is not one that was scanned.")
     return stream.take(known[1].length)

@@ -8,6 +8,7 @@ Keyed by the `check` of a rule. A check gives what stands on the stack afterward
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -212,6 +213,33 @@ def _plain_values(stage: Stage, kind: Kind, args: Args) -> Any:
     return None
 
 
+_LITERALS = (str, bytes, bytearray, int, float, complex, bool, type(None), tuple, list, dict, set, frozenset)
+_FINITE = frozenset(
+    {("numpy", "ndarray")}
+    | {("builtins", n) for n in ("list", "tuple", "set", "frozenset", "dict", "bytearray", "str", "int", "float")}
+    | {("collections", n) for n in ("OrderedDict", "Counter", "deque", "defaultdict", "UserDict", "UserList")}
+)
+
+
+def _iterable(stage: Stage, kind: Kind, args: Args) -> Any:
+    """`list(range(10 ** 12))` is a few bytes and ends the kernel: only what is as long as the file says."""
+    for value in args:
+        if not isinstance(value, _LITERALS) and getattr(value, "_names", None) not in _FINITE:
+            stage.stop(kind, "would be filled from something that may have no end")
+    return None
+
+
+def _fraction(stage: Stage, kind: Kind, args: Args) -> Any:
+    """`Fraction('1e999999999')` computes for hours."""
+    for value in args:
+        if type(value) is not int and not (type(value) is str and _FRACTION.fullmatch(value)):
+            stage.stop(kind, "would not be a fraction of two whole numbers")
+    return None
+
+
+_FRACTION = re.compile(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?")
+
+
 CALLS: Mapping[str, Check] = {
     "encode": _encode,
     "bytearray": _small,
@@ -236,11 +264,14 @@ CALLS: Mapping[str, Check] = {
     "torchscript": _torchscript,
     "wrapper": _no_call,
     "zone": _zone,
+    "iterable": _iterable,
+    "fraction": _fraction,
 }
 """Check of a rule → what looks at each call."""
 
 NO_CHECK = frozenset(
-    {"partial", "defaultdict", "container", "load_from_bytes", "ndarray", "masked", "estimator", "tree"}
-)
+    {"cache", "container", "defaultdict", "estimator", "load_from_bytes", "masked", "ndarray", "partial", "tree",
+     "vectorize", "wrapped_hook"}
+)  # fmt: skip
 """Checks that need nothing here: what is handed over was named, and passed as a name; what comes of it is not called
 while unpickling (a call on a result is stopped); nested bytes meet the first wall when they are loaded."""

@@ -12,8 +12,8 @@ _BUILTINS = "eval exec compile __import__ type map super open input breakpoint g
 _NAMES: dict[str, str] = {
     "builtins": _BUILTINS,
     "__builtin__": _BUILTINS + " execfile file reduce apply",
-    "operator": "methodcaller attrgetter itemgetter call",
-    "_operator": "methodcaller attrgetter itemgetter call",
+    "operator": "methodcaller attrgetter call",
+    "_operator": "methodcaller attrgetter call",
     "functools": "reduce partialmethod singledispatch cached_property",
     "_functools": "reduce",
     "copyreg": "add_extension remove_extension pickle dispatch_table __reduce_ex__",

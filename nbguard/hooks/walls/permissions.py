@@ -105,12 +105,7 @@ class Permissions:
         if rule is not None and verb in rule.verbs and (cap is None or verb in cap):
             return
         use = self.use(module, name)
-        if (
-            grant.accepted_by_person
-            and use is not None
-            and verb in use.verbs
-            and (cap is None or grant.accepted_danger)
-        ):
+        if use is not None and _was_told(grant, use) and verb in use.verbs and (cap is None or grant.accepted_danger):
             return
         self._stop(module, name, f"would be used in a way that was not accepted ({_WORDS.get(verb, verb)})")
 
@@ -135,7 +130,7 @@ class Permissions:
         target, qualname = mapped(module, name)
         if trust.origin(target) != "installed" or (module != target and trust.origin(module) == "local"):
             local = module if trust.origin(module) == "local" else target
-            if not grant.accepted_by_person or local not in grant.contract.local_modules:
+            if not _was_told(grant, use) or local not in grant.contract.local_modules:
                 self._stop(module, name, "comes from a file of your own, not from an installed library")
             names = {u.name for u in grant.contract.globals if u.module == local}
             if digest(local, names) != grant.contract.local_modules[local]:
@@ -145,7 +140,7 @@ class Permissions:
                 self._stop(module, name, "is no class or function of that module itself")
             return
         rule = rules.lookup(target, qualname)
-        if rule is None and not grant.accepted_by_person:
+        if rule is None and not _was_told(grant, use):
             self._stop(module, name, "is not known to the rules, and nobody accepted it")
         if rule is None and "." in qualname and not told:
             self._stop(module, name, "reaches through an object")
@@ -158,6 +153,12 @@ class Permissions:
 
 
 _WORDS = {"reduce": "called", "newobj": "instantiated", "build": "given state", "mutated": "changed"}
+
+
+def _was_told(grant: Grant, use: GlobalUse) -> bool:
+    """Whether a person accepted a report that said of this global that it is not known, or worse. A scanner that takes
+    it for data has told them nothing."""
+    return grant.accepted_by_person and use.level in ("unknown", "gadget")
 
 
 def _origin_holds(module: str, name: str) -> bool:

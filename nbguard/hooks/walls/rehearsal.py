@@ -16,9 +16,10 @@ import copyreg
 import io
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from nbguard.hooks.grants import Grant
+from nbguard.hooks.walls.arguments import CALLS
 from nbguard.hooks.walls.feed import Feed
 from nbguard.hooks.walls.inert import Inert, Kind
 from nbguard.hooks.walls.permissions import Permissions, free, mapped
@@ -186,7 +187,7 @@ class _Stagehand:
 
 
 class _Anything:
-    """A stage on which nothing is checked: only the names are looked at."""
+    """A stage on which nothing is checked."""
 
     def happened(self, verb: str, kind: Kind, subject: Inert | None, args: tuple[Any, ...]) -> Any:
         return None if subject is not None else kind.bare()
@@ -205,12 +206,38 @@ class _Anyhow:
         return Kind.make(("", "persistent id"), _Anything()).bare()
 
 
+class _Free:
+    """A stage for free globals: harmless whatever is done with them, once no argument makes them endless."""
+
+    def happened(self, verb: str, kind: Kind, subject: Inert | None, args: tuple[Any, ...]) -> Any:
+        from nbguard import rules
+
+        rule = rules.lookup(*kind._names)
+        if verb == "called" or rule is None:
+            raise NotFree("a call on a result")
+        if verb == "reduce" and rule.check:
+            if rule.check not in _SIMPLE:
+                raise NotFree(rule.check)
+            CALLS[rule.check](cast("Stage", self), kind, args)
+        return None if subject is not None else kind.bare()
+
+    def on_global(self, kind: Kind) -> None:
+        raise NotFree("something done to a global itself")
+
+    def stop(self, kind: Kind, why: str) -> None:
+        raise NotFree(why)
+
+
+_SIMPLE = frozenset({"iterable", "small", "bytearray", "fraction"})
+"""Checks that need nothing but the arguments."""
+
+
 class _Census:
     """Finds out whether a program names anything but free globals."""
 
     def __init__(self) -> None:
         self.all_free = True
-        self._stage: Any = _Anything()
+        self._stage: Any = _Free()
         self._actors: dict[tuple[str, str], Any] = {}
         self._free: Callable[[str, str], bool] = free
 
@@ -220,7 +247,7 @@ class _Census:
             if not self._free(module, name):
                 self.all_free = False
                 raise NotFree(f"{module}.{name}")
-            found = self._actors[module, name] = Kind.make((module, name), self._stage)
+            found = self._actors[module, name] = Kind.make(mapped(module, name), self._stage)
         return found
 
     def persistent(self, pid: Any) -> Any:

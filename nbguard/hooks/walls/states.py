@@ -53,7 +53,7 @@ def _module(stage: Stage, kind: Kind, state: Any) -> None:
             if not isinstance(key, str):
                 continue
             hooks = key.startswith("_") and key.endswith("_hooks")
-            if hooks and _is_container(value) and not is_empty_dict(value) and not stage.grant.accepted_by_person:
+            if hooks and _is_container(value) and not is_empty_dict(value) and not stage.shown:
                 stage.stop(kind, f"would bring hooks that run later ({key[:60]})")
             if key in _METHODS and isinstance(value, Inert | Kind):
                 stage.stop(kind, f"would bring its own {key}")
