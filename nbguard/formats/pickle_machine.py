@@ -296,6 +296,8 @@ class Tape:
         """An EXT opcode was met."""
         self.later: list[Callable[[], None]] = []
         """Checks to be made again when the program has ended: what it holds by reference may change until then."""
+        self.watched: dict[int, Any] = {}
+        """Containers, by identity, of which a check in `later` already takes care."""
         self.instancing = False
         stand_in = Seen(self, "", "<persistent id>")
         self._persistent = InertType("Persistent", (Persistent,), {"__slots__": (), "_seen": stand_in})
@@ -334,6 +336,7 @@ class Tape:
     def settle(self) -> None:
         """Make the checks that had to wait for the end of a program."""
         later, self.later = self.later, []
+        self.watched = {}
         for check in later:
             check()
 

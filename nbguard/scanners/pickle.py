@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import BinaryIO
 
-from nbguard.formats.joblib_machine import Block, JoblibMachine, StreamError
-from nbguard.formats.numpy_dtype import DTypeError
-from nbguard.formats.pickle_machine import PASS, MachineLimit, Seen, Tape, guarded, run
+from nbguard.formats.pickle_machine import PASS, Seen, Tape, run
 from nbguard.formats.pickle_source import Source, as_file
-from nbguard.report.model import Finding, Program, Severity, Verdict
+from nbguard.report.model import Finding, Program, Severity
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.pickle_joblib import JoblibScan, count, explain
 from nbguard.scanners.pickle_judge import Judge
 
 Data = bytes | bytearray | memoryview | mmap.mmap
@@ -74,7 +73,6 @@ def scan_stream(
             companions=companions,
             nested=nested,
             depth=depth,
-            many=many,
         )
     reader = _Stream(data, file, member, base, container, compression, companions, nested, depth)
     try:
@@ -95,15 +93,14 @@ def scan_joblib(
     companions: frozenset[str] = frozenset(),
     nested: Nested | None = None,
     depth: int = 0,
-    many: bool = True,
 ) -> tuple[Facts, int]:
     """Scan the one program of a joblib stream from where `handle` stands, `size` being the stream's whole length.
 
     Raw array bytes are skipped by seeking; they become the program's `ranges` and `Facts.blocks`. An array of objects
     is a program of its own inside the first: its extent is among the ranges, and it has its own `Program`.
     """
-    facts_of = _Joblib(handle, size, file, member, base, compression, companions, nested, depth)
-    return facts_of.scan(many)
+    judge = Judge(file, member, "joblib", nested or nested_pickles(file, depth), companions)
+    return JoblibScan(handle, size, judge, base=base, compression=compression).scan()
 
 
 def nested_pickles(file: str, depth: int) -> Nested:
@@ -151,8 +148,8 @@ class _Stream:
         """Run them all; the offset behind the last one that ended."""
         at = end = 0
         facts = self.judge.facts
-        for count in range(MAX_PROGRAMS + 1):
-            if count == MAX_PROGRAMS:
+        for done in range(MAX_PROGRAMS + 1):
+            if done == MAX_PROGRAMS:
                 facts.unverifiable(
                     "pickle.too-many", self.judge.file, self._place(at), "Too many programs in one file."
                 )
@@ -162,14 +159,14 @@ class _Stream:
             self.starts.append(at)
             error = run(self.source, self.tape)
             if error is not None:
-                self._failed(at, end, error, count, before)
+                self._failed(at, end, error, done, before)
                 break
             end = self.source.tell()
             self._ended(at, end)
             if end >= self.source.size or not many:
                 break
-            if self._raw_follows(count + 1):
-                _count(facts, "data", self.source.size - end)
+            if self._raw_follows(done + 1):
+                count(facts, "data", self.source.size - end)
                 break
             self._frames(at, end)
             at = end
@@ -187,15 +184,15 @@ class _Stream:
             Program(judge.file, judge.member, self.base + start, end - start, digest, judge.container, self.compression)
         )
         judge.program_calls(digest)
-        _count(judge.facts, "code", end - start)
+        count(judge.facts, "code", end - start)
         if not _restricted(bytes(self.source.slice(start, start + 2))):
             judge.facts.weights_only = False
 
-    def _failed(self, at: int, end: int, error: Exception, count: int, before: tuple[int, int]) -> None:
+    def _failed(self, at: int, end: int, error: Exception, done: int, before: tuple[int, int]) -> None:
         """A program that did not end: unverifiable, unless it is plainly no program but bytes behind the last one."""
         judge, rest = self.judge, self.source.size - at
         named = self.tape.asked > before[0] or self.tape.extensions
-        if count and not named:
+        if done and not named:
             del self.tape.persistent[before[1] :]
             judge.facts.add(
                 Finding(
@@ -208,10 +205,10 @@ class _Stream:
                 ),
                 judge.facts.verdict,
             )
-            _count(judge.facts, "unknown", rest)
+            count(judge.facts, "unknown", rest)
             return
         judge.program_calls("")
-        _count(judge.facts, "unknown", rest)
+        count(judge.facts, "unknown", rest)
         judge.facts.unverifiable(
             "pickle.unreadable",
             judge.file,
@@ -220,7 +217,7 @@ class _Stream:
             meaning="What comes after that point is unknown. A loader may have run what came before it.",
             remedy="Get the file again. If it is the same there, do not load it.",
         )
-        if not count:
+        if not done:
             self._behind_junk()
 
     def _behind_junk(self) -> None:
@@ -237,10 +234,10 @@ class _Stream:
             run(self.source, self.tape)
             self.judge.program_calls("")
 
-    def _raw_follows(self, count: int) -> bool:
+    def _raw_follows(self, done: int) -> bool:
         """torch's legacy format: five programs (magic number, version, system, object, keys), then raw storages."""
         legacy = self.judge.container in RAW_FOLLOWS and bytes(self.source.slice(0, len(TORCH_MAGIC))) == TORCH_MAGIC
-        return legacy and count == 5
+        return legacy and done == 5
 
     def _frames(self, start: int, end: int) -> None:
         """A frame longer than its program ends elsewhere for a reader without look-ahead: two readings, so stop."""
@@ -269,172 +266,6 @@ class _Stream:
             if found >= 0:
                 return self._place(found)
         return self._place(0)
-
-
-class _Joblib:
-    """One run over one joblib stream."""
-
-    def __init__(
-        self,
-        handle: BinaryIO,
-        size: int,
-        file: str,
-        member: str,
-        base: int,
-        compression: str,
-        companions: frozenset[str],
-        nested: Nested | None,
-        depth: int,
-    ) -> None:
-        self.handle, self.size, self.base, self.compression = handle, size, base, compression
-        self.judge = Judge(file, member, "joblib", nested or nested_pickles(file, depth), companions)
-        self.judge.block_source = self._read
-        self.tape = Tape(self.judge.watch)
-
-    def scan(self, many: bool) -> tuple[Facts, int]:
-        judge, facts = self.judge, self.judge.facts
-        start = self.handle.tell()
-        judge.locate = lambda seen: self._place(start)
-        machine = JoblibMachine(self.handle, self.tape, self.size)
-        error = guarded(lambda: machine, self.tape)
-        end = min(self.handle.tell(), self.size) if error is None else start
-        self._companions(machine.files)
-        for block in machine.blocks:
-            if block.dtype != "program":
-                facts.blocks.append((judge.member, self.base + block.offset, block.length, block.dtype))
-                _count(facts, "data", block.length)
-        if error is not None:
-            facts.unverifiable(
-                "pickle.unreadable",
-                judge.file,
-                self._place(start),
-                f"This joblib stream could not be read to its end: {explain(error)}.",
-                meaning="What comes after that point is unknown. A loader may have run what came before it.",
-                remedy="Get the file again. If it is the same there, do not load it.",
-            )
-            judge.program_calls("")
-            _count(facts, "unknown", self.size - start)
-        else:
-            self._programs(machine, start, end)
-            self._trailing(end)
-        judge.persistent(self.tape.persistent)
-        facts = judge.conclude(self.tape)
-        facts.weights_only = False
-        return facts, end
-
-    def _programs(self, machine: JoblibMachine, start: int, end: int) -> None:
-        outer = [(b.offset, b.length) for b in machine.blocks if not self._inside(b, machine)]
-        self._program(start, end, sorted(outer))
-        for inner in machine.inner:
-            self._program(inner.start, inner.end, [])
-
-    @staticmethod
-    def _inside(block: Block, machine: JoblibMachine) -> bool:
-        return any(i.start <= block.offset < i.end and block.dtype != "program" for i in machine.inner)
-
-    def _program(self, start: int, end: int, ranges: list[tuple[int, int]]) -> None:
-        digest, length, at = hashlib.sha256(), 0, start
-        for offset, size in [*ranges, (end, 0)]:
-            for piece in self._pieces(at, offset):
-                digest.update(piece)
-                length += len(piece)
-            at = offset + size
-        judge = self.judge
-        judge.facts.programs.append(
-            Program(
-                judge.file,
-                judge.member,
-                self.base + start,
-                length,
-                digest.hexdigest(),
-                "joblib",
-                self.compression,
-                tuple((self.base + o, n) for o, n in ranges),
-            )
-        )
-        judge.program_calls(digest.hexdigest())
-        _count(judge.facts, "code", length)
-
-    def _pieces(self, start: int, end: int) -> Iterable[bytes]:
-        self.handle.seek(start)
-        while start < end:
-            piece = self.handle.read(min(end - start, 1 << 20))
-            if not piece:
-                raise EOFError("the stream became shorter while it was read")
-            start += len(piece)
-            yield piece
-
-    def _read(self, block: Block) -> bytes:
-        here = self.handle.tell()
-        self.handle.seek(block.data)
-        data = self.handle.read(block.offset + block.length - block.data)
-        self.handle.seek(here)
-        return data
-
-    def _trailing(self, end: int) -> None:
-        if end < self.size:
-            self.judge.facts.add(
-                Finding(
-                    "pickle.trailing-bytes",
-                    Severity.LOW,
-                    self.judge.file,
-                    self._place(end),
-                    f"{self.size - end} bytes follow the program.",
-                    meaning="joblib does not read them; another kind of loader might.",
-                ),
-                self.judge.facts.verdict,
-            )
-            _count(self.judge.facts, "unknown", self.size - end)
-
-    def _companions(self, files: list[tuple[str, Any]]) -> None:
-        """Files that joblib's old wrappers open: beside this one, by a plain name, and there; else refused."""
-        judge = self.judge
-        for _, name in files:
-            plain = type(name) is str and name and name not in (".", "..") and not any(c in name for c in "/\\\0")
-            if not plain:
-                judge.facts.add(
-                    Finding(
-                        "joblib.companion-outside",
-                        Severity.CRITICAL,
-                        judge.file,
-                        judge.member,
-                        "Opens a file outside its own folder, and unpickles it.",
-                        repr(name)[:300],
-                        "joblib's old format names array files; this name leads elsewhere.",
-                        "Do not load this file.",
-                    ),
-                    Verdict.DANGER,
-                )
-            elif name not in judge.companions:
-                judge.facts.unverifiable(
-                    "joblib.companion-missing",
-                    judge.file,
-                    judge.member,
-                    f"Opens the file {name[:100]!r}, which does not lie beside it.",
-                )
-            elif name not in judge.facts.companions:
-                judge.facts.companions.append(name)
-
-    def _place(self, offset: int) -> str:
-        member = f"{self.judge.member} " if self.judge.member else ""
-        return f"{member}@ 0x{self.base + offset:x}"
-
-
-def explain(error: Exception) -> str:
-    """The error of a machine in a few words that a person can use. Its own text may come from the file: bounded."""
-    if isinstance(error, MemoryError):
-        return "it needs more memory than a scan may use"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, EOFError):
-        return "it ends in the middle"
-    if isinstance(error, MachineLimit | StreamError | DTypeError):
-        return str(error)[:200]
-    return f"{type(error).__name__}, {str(error)[:160]!r}"
-
-
-def _count(facts: Facts, kind: str, size: int) -> None:
-    facts.regions[kind] = facts.regions.get(kind, 0) + size
 
 
 def _restricted(head: bytes) -> bool:

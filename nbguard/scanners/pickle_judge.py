@@ -30,7 +30,6 @@ from nbguard.formats.pickle_machine import (
     TOUCHED,
     Event,
     Handling,
-    Inert,
     InertType,
     Seen,
     Tape,
@@ -38,6 +37,7 @@ from nbguard.formats.pickle_machine import (
 from nbguard.report.model import Call, CodeFile, Finding, GlobalUse, Severity, Verdict
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.pickle_describe import arguments_text, call_text, value_text
+from nbguard.scanners.pickle_persistent import storage_trouble
 
 MAX_NOTED = 200
 """Calls and findings of one kind kept of one stream; more of the same are counted, not listed."""
@@ -177,7 +177,7 @@ class Judge:
             )
             return
         for identity in identities:
-            why = _tar_trouble(identity) if self.container == "torch-tar" else _storage_trouble(identity)
+            why = storage_trouble(identity, self.container)
             if why is not None:
                 self.facts.add(
                     Finding(
@@ -450,34 +450,3 @@ def _event_text(seen: Seen, event: Event) -> str:
     if event.verb == "recalled":
         return call_text(f"{seen.dotted[:200]}(…)", event.arguments, event.keywords)
     return f"{seen.dotted[:200]} {event.verb}: {arguments_text(event.arguments, event.keywords)}"
-
-
-def _tar_trouble(identity: Any) -> str | None:
-    """torch's oldest format: a key, or `(class, file, source)` of a module, whose source it writes."""
-    if type(identity) in (str, bytes, int):
-        return None
-    if type(identity) is tuple and identity and isinstance(identity[0], InertType) and not all(identity[1:]):
-        return None
-    return "carries a module with its source"
-
-
-def _storage_trouble(identity: Any) -> str | None:
-    """What is wrong with a torch persistent id, or None where it is a plain storage.
-
-    The forms are those of torch/serialization.py: `('storage', class, key, location, numel)` in a zip, with
-    `view_metadata` as sixth in the legacy format, and `('module', class, file, source)` there, which writes source."""
-    if type(identity) is not tuple or not identity:
-        return "is no storage"
-    kind = identity[0].decode("latin1") if isinstance(identity[0], bytes) else identity[0]
-    if kind == "module":
-        return "carries a module with its source" if len(identity) != 4 or all(identity[2:]) else None
-    if kind != "storage" or len(identity) not in (5, 6):
-        return "is no storage"
-    cls, key, location, count = identity[1:5]
-    if not isinstance(cls, InertType) or not cls._seen.name.endswith("Storage"):
-        return "names no storage class"
-    if type(key) not in (str, bytes, int) or type(location) not in (str, bytes) or type(count) is not int or count < 0:
-        return "is malformed"
-    if any(isinstance(part, Inert) for part in identity[2:]):
-        return "is malformed"
-    return None

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from nbguard import rules
-from nbguard.scanners import pickle_arguments, pickle_state
+from nbguard.scanners import pickle_arguments
 
 
 def test_every_rule_has_a_reason_a_level_and_a_check_that_exists() -> None:
-    known = {"", *pickle_arguments.CALLS, *pickle_state.BUILDS}
+    known = {"", *pickle_arguments.CALLS, *pickle_arguments.BUILDS}
     for (module, name), rule in rules.listed().items():
         assert rule.level in ("data", "library"), (module, name)
         assert len(rule.reason) > 15, (module, name)
