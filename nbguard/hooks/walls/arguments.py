@@ -34,8 +34,13 @@ _BASES = frozenset({
 
 
 def _getattr(stage: Stage, kind: Kind, args: Args) -> Any:
-    """On a function it leads to `__globals__`: only a plain name on a listed class, judged as the dotted global."""
-    if len(args) != 2 or not isinstance(args[1], str) or not args[1].isidentifier() or args[1].startswith("_"):
+    """On a function it leads to `__globals__`: only a plain name, or one that the rules list, as a dotted global."""
+    if len(args) != 2 or type(args[1]) is not str or not args[1].isidentifier():
+        stage.stop(kind, "would reach for something else than an attribute")
+    listed = isinstance(args[0], Kind) and stage.lists(args[0]._names[0], f"{args[0]._names[1]}.{args[1]}")
+    if isinstance(args[0], Inert) and args[1] in _OWN_METHODS and stage.check_of(type(args[0])) == "distribution":
+        return None
+    if args[1].startswith("_") and (not listed or args[1].startswith("__")):
         stage.stop(kind, "would reach for something else than a plain attribute")
     if isinstance(args[0], Inert):
         return None  # a method of something the program made; calling it is stopped
@@ -43,6 +48,10 @@ def _getattr(stage: Stage, kind: Kind, args: Args) -> Any:
     module, name = owner._names[0], f"{owner._names[1]}.{args[1]}"
     stage.permissions.name(module, name)
     return stage.kind(module, name)
+
+
+_OWN_METHODS = frozenset({"_entropy", "_cdf_single", "_ppf_single", "_ppfvec", "_cdfvec", "_mom1_sc", "_mom0_sc"})
+"""Methods of its own that a distribution keeps for later (scipy 1.17, `stats/_distn_infrastructure.py`)."""
 
 
 def _encode(stage: Stage, kind: Kind, args: Args) -> Any:

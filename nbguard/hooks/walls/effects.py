@@ -52,7 +52,7 @@ def judge(grant: Grant, event: str, args: tuple[Any, ...]) -> None:
         event == e or event.startswith(e.rstrip(".*") + ".") or event.startswith(e) for e in grant.contract.effects if e
     ):
         return
-    if _imports(event, args, grant) or _maps_its_file(event, args, grant):
+    if _imports(event, args, grant) or _maps_its_file(event, args, grant) or _compiled_by_library(event):
         return
     from nbguard.hooks import walk
 
@@ -81,6 +81,19 @@ def _effect(event: str, args: tuple[Any, ...]) -> str | None:
     if event.startswith(_DENIED):
         return f"{event}({_shown(args[0]) if args else ''})"
     return None
+
+
+def _compiled_by_library(event: str) -> bool:
+    """Compiling runs nothing yet: a library's own code may, since running what it made is an event of its own."""
+    return event == "compile" and trust.is_installed(_nearest()) and not _nearest().startswith(_PACKAGE)
+
+
+def _nearest() -> str:
+    """File of the code that raised the event."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename in (__file__, _AUDIT, FILENAME):
+        frame = frame.f_back
+    return frame.f_code.co_filename if frame is not None else "<none>"
 
 
 def _defines_arguments(code: CodeType) -> bool:
@@ -158,5 +171,6 @@ def _shown(value: object) -> str:
 
 
 _AUDIT = os.path.join(os.path.dirname(__file__), "audit.py")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 _HOOKS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 """The nearest frame of these is the edge of the machine: an import below it has nothing to do with the load."""

@@ -105,8 +105,10 @@ class Permissions:
         if rule is not None and verb in rule.verbs and (cap is None or verb in cap):
             return
         use = self.use(module, name)
-        if use is not None and _was_told(grant, use) and verb in use.verbs and (cap is None or grant.accepted_danger):
-            return
+        if use is not None and _was_told(grant, use) and verb in use.verbs:
+            unknown_object = cap is None and rule is None and verb != "reduce"
+            if unknown_object or grant.accepted_danger:
+                return  # a call that no rule explains is a danger, and only who accepted a danger was told of it
         self._stop(module, name, f"would be used in a way that was not accepted ({_WORDS.get(verb, verb)})")
 
     def any_verb(self, kind: Kind, verbs: tuple[str, ...]) -> str:
@@ -144,6 +146,8 @@ class Permissions:
             self._stop(module, name, "is not known to the rules, and nobody accepted it")
         if rule is None and "." in qualname and not told:
             self._stop(module, name, "reaches through an object")
+        if rule is None and not told and not _may_hold_a_class(target):
+            self._stop(module, name, "is part of Python itself, and no data type, or of a program")
 
     def _stop(self, module: str, name: str, why: str) -> None:
         from nbguard.hooks import walk
@@ -159,6 +163,13 @@ def _was_told(grant: Grant, use: GlobalUse) -> bool:
     """Whether a person accepted a report that said of this global that it is not known, or worse. A scanner that takes
     it for data has told them nothing."""
     return grant.accepted_by_person and use.level in ("unknown", "gadget")
+
+
+def _may_hold_a_class(module: str) -> bool:
+    """Whether an unlisted class may come from there: importing a program runs it, and the standard library's data types
+    are all listed."""
+    parts = module.split(".")
+    return parts[0] not in sys.stdlib_module_names and "__main__" not in parts
 
 
 def _origin_holds(module: str, name: str) -> bool:

@@ -40,6 +40,15 @@ class Stage:
         self._unchecked = arguments.NO_CHECK | states.BUILDS.keys()
         self._kinds: dict[tuple[str, str], Kind] = {}
 
+    def lists(self, module: str, name: str) -> bool:
+        """Whether the rules list exactly this global."""
+        return self._rule(module, name) is not None
+
+    def check_of(self, kind: Kind) -> str:
+        """Name of the check that the rules want for a global, or empty."""
+        rule = self._rule(*kind._names)
+        return rule.check if rule is not None else ""
+
     @property
     def shown(self) -> bool:
         """Whether a person saw more than explained data in the report, and accepted it."""
