@@ -104,8 +104,30 @@ def _load_script(original: Callable[..., Any], f: Any, *args: Any, **kwargs: Any
         if running is not None and running.enforced and "torchscript" not in running.contract.containers.values():
             raise walk.violation(running, "it is TorchScript, and something else was scanned and accepted.")
         held = _held(stack, opened, "torchscript")
+        if grant.enforced:
+            _same_script(request, grant, opened, held)
         with grant, scope.outside():
             return original(io.BytesIO(held.read()) if not _is_path(f) else held.load_path(), *args, **kwargs)
+
+
+def _same_script(request: LoadRequest, grant: Grant, opened: Opened, held: OpenedFile) -> None:
+    """The copy that is about to be loaded holds the code and the programs that were accepted.
+
+    It was made after the answer, and the file may have been written to in between, its times put back. torch's own
+    reader of TorchScript goes through no Unpickler of ours, so the copy is looked at itself.
+    """
+    from nbguard.artifact.sources import open_bytes
+
+    if held is opened.files[0]:
+        return  # sealed before the scan
+    with scope.outside(), open_bytes(held.read(), name=held.path) as copy:
+        now = walk.scan(request, copy).contract
+    then = grant.contract
+    same = {c.sha256 for c in now.code} == {c.sha256 for c in then.code} and (
+        {p.sha256 for p in now.programs} == {p.sha256 for p in then.programs}
+    )
+    if not same or not opened.files[0].unchanged():
+        raise walk.violation(grant, "the file was changed after it was scanned.")
 
 
 def _refuse_package(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> None:
