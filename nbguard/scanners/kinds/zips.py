@@ -209,7 +209,7 @@ def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     _torch_names(job, directory, facts)
     for entry in directory.entries:
         local = entry.name.partition("/")[2]
-        if local.startswith(("data/", "constants/")) and not local.endswith(".pkl"):
+        if local.startswith(("data/", "constants/", "traced_inputs/")) and not local.endswith(".pkl"):
             facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
         elif local.startswith("code/") and local.endswith(".py"):
             data = _read(job, entry, facts)
