@@ -43,7 +43,7 @@ def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
 
             return ask_in_cell(report, decision, request, asked)
         except (TapUnavailable, ImportError) as error:
-            log.warning("nbguard cannot use buttons here (%s); it asks with text", error)
+            log.info("nbguard cannot use buttons here (%s); it asks with text", error)
     from nbguard.gate.terminal import ask_in_terminal
 
     return ask_in_terminal(report, decision, request, asked)

@@ -38,6 +38,8 @@ class Effect(enum.Enum):
     SHOWN = "shown"
     CHANGED = "changed"
     DECIDED = "decided"
+    UNSHOWABLE = "unshowable"
+    """The page closed a control before it showed any: it cannot show them at all."""
 
 
 class Machine:
@@ -109,7 +111,7 @@ class Machine:
             return self._decide("refuse", "the page sent more messages than a person can")
         kind = header.get("msg_type")
         if kind == "comm_close":
-            return self._decide("refuse", "the question was closed")
+            return self._decide("refuse", "the question was closed") if self.shown else Effect.UNSHOWABLE
         if kind != "comm_msg":
             return self._ignore("not a control's message")
         data = content.get("data")

@@ -2,8 +2,8 @@
 
     answer = ask_in_cell(report, decision, request, asked)
 
-Raises `pump.TapUnavailable` where this kernel's messages cannot be reached while it is busy; the caller asks in
-another way then.
+Raises `pump.TapUnavailable` where this kernel's messages cannot be reached while it is busy, or the page cannot show
+the controls; the caller asks in another way then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nbguard.gate import faces
 from nbguard.gate.answer import INTERRUPTED, Answer, Question, outcome, person
 from nbguard.gate.machine import Effect, Machine
-from nbguard.gate.pump import Tap, interruptible
+from nbguard.gate.pump import Tap, TapUnavailable, interruptible
 from nbguard.gate.slot import Slot, take
 from nbguard.gate.view import TYPE_INSTEAD, View
 from nbguard.report import html as report_html
@@ -52,7 +52,7 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
 
     Raises:
         KeyboardInterrupt: the cell was interrupted.
-        TapUnavailable: this kernel cannot be listened to while it is busy.
+        TapUnavailable: this kernel cannot be listened to while it is busy, or the page cannot show controls.
     """
     running = faces.kernel()
     with interruptible(), _turn(running):
@@ -70,6 +70,11 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
             answer = Answer(machine.choice or "refuse", person(), machine.reason, "widget")
             last = outcome(answer)
             return answer
+        except TapUnavailable:
+            if slot is not None:
+                slot.leave()  # the question that is typed stands in its place
+                slot = None
+            raise
         finally:
             if slot is not None:
                 show_static(slot, report, decision, last, loader=request.loader)
@@ -133,6 +138,8 @@ def _take(message: dict[str, Any], view: View, machine: Machine) -> None:
         view.resend(comm_id)
         return
     effect = machine.receive(message)
+    if effect is Effect.UNSHOWABLE:
+        raise TapUnavailable("the page shows no controls")
     if effect is Effect.SHOWN:
         if _just_started():
             view.focus()

@@ -106,8 +106,20 @@ def test_the_second_half_of_a_double_click_goes_nowhere(kernel: Kernel) -> None:
 def test_closing_the_controls_refuses(kernel: Kernel) -> None:
     cell = kernel.run("answer = ask(); print('->', answer.choice, '|', answer.reason)")
     cell.question()
+    kernel.send(cell.controls["root"], {"method": "update", "state": {"_view_count": 1}})
     kernel.send(cell.controls["root"], {}, kind="comm_close")
     assert cell.finish() == "-> refuse | the question was closed\n"
+
+
+def test_a_page_without_widgets_closes_them_and_is_asked_with_text(kernel: Kernel) -> None:
+    cell = kernel.run("print('->', ask().choice)")
+    cell.question()
+    for comm_id in cell.controls.values():  # what JupyterLab does where nothing knows what a widget is
+        kernel.send(comm_id, {}, kind="comm_close")
+    assert "Type once" in cell.type("once")
+    assert "-> once\n" in cell.finish()
+    only_static(cell)
+    assert len(cell.shown) == 1, "the typed question stands where the buttons stood"
 
 
 @pytest.mark.parametrize("way", ["ask()", "await asyncio.sleep(0); ask()"], ids=["plain", "async"])

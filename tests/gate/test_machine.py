@@ -189,8 +189,15 @@ def test_a_broken_message_is_ignored(broken: dict[str, Any]) -> None:
     assert machine.receive(broken) is Effect.IGNORED
 
 
+def test_a_page_that_cannot_show_controls_is_not_an_answer() -> None:
+    machine, _ = ask()
+    assert machine.receive(message(machine.control("once"), {}, kind="comm_close")) is Effect.UNSHOWABLE
+    assert machine.choice is None
+
+
 def test_closing_the_question_refuses() -> None:
     machine, _ = ask()
+    machine.receive(message(machine.control("root"), {"method": "update", "state": {"_view_count": 1}}))
     assert machine.receive(message(machine.control("once"), {}, kind="comm_close")) is Effect.DECIDED
     assert (machine.choice, machine.reason) == ("refuse", "the question was closed")
 
