@@ -122,6 +122,8 @@ class Grant:
     enforced: bool = True
     """False where the site only observes: the load then goes on as if it were not guarded."""
     live: bool = False
+    explained: bool = False
+    """While a program is rehearsed without a scan, to see whether the rules explain all of it as data."""
     writable: str | None = None
     """Real path of the one file that the caller asked to have mapped for writing."""
     _entered: int = 0

@@ -231,9 +231,15 @@ def _record(event: str, request: LoadRequest, report: Report, decision: Decision
     )
 
 
+class NotExplained(ContractViolation):
+    """A program is more than explained data: it needs a scan. Never leaves the hooks, and refuses nothing."""
+
+
 def violation(grant: Grant, why: str) -> ContractViolation:
     """What a wall raises: logged, final for the outer request, and naming what was not in the contract."""
     request = grant.request
+    if grant.explained:
+        return NotExplained(why)
     with scope.outside():
         _record("load.violation", request, grant.report, None, why=why)
     message = f"nbguard stopped {request.loader} of {request.source} in the middle: {why} Nothing more of it was run."

@@ -105,9 +105,7 @@ def _pickle_load(path: Path) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*TorchScript:UserWarning")
-def test_row_5_a_zip_that_becomes_torchscript(
-    tmp_path: Path, person: Asker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_row_5_a_zip_that_becomes_torchscript(tmp_path: Path, person: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     path, other = tmp_path / "w.pt", tmp_path / "s.pt"
     torch.save({"w": torch.ones(2)}, path)
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(other))
@@ -147,9 +145,7 @@ def test_a_two_faced_file_object(load: Any, marker: Path, person: Asker) -> None
     assert not marker.exists()
 
 
-def test_row_7_a_wrapper_that_skips_another_length(
-    tmp_path: Path, marker: Path, person: Asker, fooled: None
-) -> None:
+def test_row_7_a_wrapper_that_skips_another_length(tmp_path: Path, marker: Path, person: Asker, fooled: None) -> None:
     """The bytes of an array hold a program; a machine that skips too little would run it."""
     payload = touching(marker)
     array = np.frombuffer(payload + b"\0" * (64 - len(payload) % 64), dtype="u1")
@@ -371,7 +367,9 @@ def test_libraries_imported_later_are_guarded(module: str, marker: Path, tmp_pat
         "numpy": "numpy.load('evil.pkl', allow_pickle=True)",
         "pandas": "pandas.read_pickle('evil.pkl')",
     }[module]
-    code = f"import nbguard; nbguard.install()\nimport {module}\ntry: {call}\nexcept nbguard.LoadBlocked: print('blocked')"
+    code = (
+        f"import nbguard; nbguard.install()\nimport {module}\ntry: {call}\nexcept nbguard.LoadBlocked: print('blocked')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
@@ -393,3 +391,51 @@ def test_a_guarded_block(tmp_path: Path, person: Asker) -> None:
     assert not hooks.installed()
     assert len(person.reports) == 1
 
+
+def test_libraries_unpickle_explained_data_by_the_thousand(marker: Path, person: Asker) -> None:
+    """Without a scan for each, and still not what is more than data."""
+    space: dict[str, Any] = {}
+    exec(compile("def work(loads, data): return loads(data)", np.__file__, "exec"), space)
+    scans: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "scan", lambda *a: scans.append(a))
+        for _ in range(50):
+            assert space["work"](pickle.loads, pickle.dumps(np.float64(1))) == 1
+    assert scans == []
+    for data in (
+        touching(marker),
+        program(name("numpy.core", "_ufunc_reconstruct") + b"(X\x02\x00\x00\x00osX\x06\x00\x00\x00systemtR"),
+        pickle.dumps(torch.nn.Linear(1, 1)),
+    ):
+        with pytest.raises(LoadBlocked):
+            space["work"](pickle.loads, data)
+    assert not marker.exists()
+
+
+def test_a_refusal_that_a_library_turns_into_its_own_error_is_still_a_refusal(person: Asker, marker: Path) -> None:
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked), grants.outer():
+        try:
+            pickle.loads(touching(marker))
+        except LoadBlocked as stopped:
+            raise RuntimeError("could not read it") from stopped
+
+
+def test_one_grant_in_several_threads(person: Asker, tmp_path: Path) -> None:
+    objects = {f"a{n}": np.array([n, None], dtype=object) for n in range(8)}
+    np.savez(tmp_path / "o.npz", **objects)
+    archive = np.load(tmp_path / "o.npz", allow_pickle=True)
+    found: list[Any] = []
+    lock = threading.Lock()
+
+    def read(key: str) -> None:
+        with lock:
+            found.append(archive[key].tolist())
+
+    threads = [threading.Thread(target=read, args=(key,)) for key in objects]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(f[0] for f in found) == list(range(8))
+    assert len(person.reports) == 1

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nbguard.hooks.walls import effects, names, scope
+
+if TYPE_CHECKING:
+    from nbguard.hooks.grants import Grant
 
 
 def _make() -> tuple[Callable[[], None], Callable[[], None]]:
     armed = [False]
     added = [False]
-    running = scope.current
+    running = scope.held
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if not armed[0]:
@@ -28,8 +31,8 @@ def _make() -> tuple[Callable[[], None], Callable[[], None]]:
             names.judge(running(), args[0], args[1])
             return
         grant = running()
-        if grant is not None:
-            effects.judge(grant, event, args)
+        if grant is not None and grant is not scope.FREE_ONLY:
+            effects.judge(cast("Grant", grant), event, args)
 
     def arm() -> None:
         """Let the walls stand."""

@@ -13,14 +13,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbguard.hooks import caller
-from nbguard.hooks.walls.permissions import Permissions, free
+from nbguard.hooks.walls import scope
+from nbguard.hooks.walls.permissions import NotFree, Permissions, free
 
 if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
 
 
-def judge(grant: Grant | None, module: str, name: str) -> None:
+def judge(grant: Grant | scope.FreeOnly | None, module: str, name: str) -> None:
     """Let a global pass, or raise."""
+    if isinstance(grant, scope.FreeOnly):
+        if not free(module, name, unchecked=True):
+            raise NotFree(f"{module}.{name}")
+        return
     if grant is not None:
         if (module, name) not in grant.permitted:
             Permissions(grant).name(module, name)

@@ -8,6 +8,8 @@ report with verdict danger, in which such a name is shown, lets it through; nbgu
 
 from __future__ import annotations
 
+import functools
+
 _BUILTINS = "eval exec compile __import__ type map super open input breakpoint globals locals vars setattr delattr"
 _NAMES: dict[str, str] = {
     "builtins": _BUILTINS,
@@ -63,6 +65,7 @@ def own(module: str, name: str) -> bool:
     return any(part in OWN for part in (module.split(".")[0], *name.split(".")))
 
 
+@functools.lru_cache(maxsize=8192)
 def forbidden(module: str, name: str) -> bool:
     """Whether no contract can allow this name. A dotted name is judged by each of its beginnings."""
     if own(module, name) or any(module == m or module.startswith(m + ".") for m in _MODULES):

@@ -44,15 +44,22 @@ def mapped(module: str, name: str) -> tuple[str, str]:
     return _compat_pickle.IMPORT_MAPPING.get(module, module), name
 
 
-def free(module: str, name: str) -> bool:
-    """Whether a global may be used with no contract in force: harmless whatever is done with it, and the real one."""
+class NotFree(Exception):  # noqa: N818 - a signal between two functions, not an error
+    """A program names something that needs a contract."""
+
+
+def free(module: str, name: str, *, unchecked: bool = False) -> bool:
+    """Whether a global may be used with no contract in force: harmless whatever is done with it, and the real one.
+
+    `unchecked` leaves out those that some arguments make endless.
+    """
     from nbguard import rules
 
     for spelled in {(module, name), mapped(module, name)}:
         if never.forbidden(*spelled):
             return False
     rule = rules.lookup(*mapped(module, name))
-    return rule is not None and rule.free and _origin_holds(module, name)
+    return rule is not None and rule.free and not (unchecked and rule.check) and _origin_holds(module, name)
 
 
 class Permissions:
@@ -81,6 +88,10 @@ class Permissions:
         grant = self._grant
         if not grant.enforced or grant.permitted.get((module, name)):
             return
+        if grant.explained:
+            self._explained(module, name)
+            grant.permitted[module, name] = True
+            return
         use = self.use(module, name)
         if use is None:
             self._stop(module, name, "is not in the contract that was accepted")
@@ -91,6 +102,15 @@ class Permissions:
                 self._stop(module, name, "may never be used by a model file")
         self._check_origin(module, name, use, told)
         grant.permitted[module, name] = True
+
+    def _explained(self, module: str, name: str) -> None:
+        """With no contract yet: only what the rules list as data, and only from where it belongs."""
+        from nbguard import rules
+
+        rule = rules.lookup(*mapped(module, name))
+        forbidden = any(never.forbidden(*spelled) for spelled in {(module, name), mapped(module, name)})
+        if rule is None or rule.level != "data" or forbidden or not _origin_holds(module, name):
+            self._stop(module, name, "is not explained data")
 
     def verb(self, module: str, name: str, verb: str) -> None:
         """Check that the global may be used in this way: `newobj`, `reduce`, `build`, `mutated`."""

@@ -22,7 +22,7 @@ from nbguard.hooks.grants import Grant
 from nbguard.hooks.walls.arguments import CALLS
 from nbguard.hooks.walls.feed import Feed
 from nbguard.hooks.walls.inert import Inert, Kind
-from nbguard.hooks.walls.permissions import Permissions, free, mapped
+from nbguard.hooks.walls.permissions import NotFree, Permissions, free, mapped
 from nbguard.hooks.walls.stage import Stage
 
 _Machine: type[Any] = _pickle.Unpickler
@@ -47,7 +47,7 @@ def rehearse(
     """
     if not grant.enforced or grant.accepted_danger:
         return
-    if not grant.contract.globals and (carried is None or carried.fresh):
+    if not grant.contract.globals and not grant.explained and (carried is None or carried.fresh):
         return
     stage = Stage(Permissions(grant), grant)
     hand = _Stagehand(stage)
@@ -253,7 +253,3 @@ class _Census:
     def persistent(self, pid: Any) -> Any:
         self.all_free = False
         raise NotFree("persistent id")
-
-
-class NotFree(Exception):  # noqa: N818 - a signal between two functions of this module's caller, not an error
-    """The program names something that needs a contract."""

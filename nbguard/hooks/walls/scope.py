@@ -21,29 +21,38 @@ if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
 
 
+class FreeOnly:
+    """In the place of a grant: only globals that are free and need no check may be named."""
+
+    __slots__ = ()
+
+
+FREE_ONLY = FreeOnly()
+
+
 class _Token:
     __slots__ = ("grant", "live")
 
-    def __init__(self, grant: Grant) -> None:
+    def __init__(self, grant: Grant | FreeOnly) -> None:
         self.grant = grant
         self.live = True
 
 
 def _make() -> tuple[
-    Callable[[], Grant | None],
-    Callable[[Grant], AbstractContextManager[None]],
+    Callable[[], Grant | FreeOnly | None],
+    Callable[[Grant | FreeOnly], AbstractContextManager[None]],
     Callable[[], AbstractContextManager[None]],
 ]:
     running: ContextVar[_Token | None] = ContextVar("nbguard.running", default=None)
     get = running.get
 
-    def current() -> Grant | None:
-        """The grant whose program runs in this context; None outside of every guarded machine."""
+    def held() -> Grant | FreeOnly | None:
+        """What the unpickling in this context is held to; None outside of every guarded machine."""
         token = get()
         return token.grant if token is not None and token.live else None
 
     @contextlib.contextmanager
-    def machine(grant: Grant) -> Iterator[None]:
+    def machine(grant: Grant | FreeOnly) -> Iterator[None]:
         """Hold names and effects to the contract of `grant` until the block ends, in every copy of this context."""
         token = _Token(grant)
         before = running.set(token)
@@ -62,7 +71,13 @@ def _make() -> tuple[
         finally:
             running.reset(before)
 
-    return current, machine, outside
+    return held, machine, outside
 
 
-current, machine, outside = _make()
+held, machine, outside = _make()
+
+
+def current() -> Grant | None:
+    """The grant whose program runs in this context; None outside of every guarded machine."""
+    found = held()
+    return None if isinstance(found, FreeOnly) else found
