@@ -68,7 +68,7 @@ class Score:
     honest: int = 0
 
 
-def cases(found: list[Gadget], count: int, dice: random.Random) -> Iterator[Case]:
+def cases(found: list[Gadget], count: int, dice: random.Random, most_plain: int | None) -> Iterator[Case]:
     """`count` attacks: every gadget by the plainest ways first, then at random over everything."""
     plain = Spelling(4, "plain")
     first = [
@@ -76,7 +76,8 @@ def cases(found: list[Gadget], count: int, dice: random.Random) -> Iterator[Case
         for sight in ("short-sighted", "accepting")
         for g in found
     ]
-    yield from first[:count]
+    first = first[: count if most_plain is None else min(count, most_plain)]
+    yield from first
     for _ in range(count - len(first)):
         container = dice.choice(list(CONTAINERS))
         yield Case(
@@ -285,6 +286,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3600, help="stop after this long, with the figures so far")
+    parser.add_argument(
+        "--plain", type=int, default=None, help="at most this many of the plain attacks that come first"
+    )
     parser.add_argument("--only", default="", help="gadgets with this in their name")
     parser.add_argument("--prove", action="store_true", help="try first which gadgets run without a guard")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -312,7 +317,9 @@ def _report(lab: Lab, options: argparse.Namespace) -> int:
     try:
         score.honest = len(worked)
         score.failed_honest = sorted(worked - try_honest(loads))
-        for number, case in enumerate(cases(found, options.cases, dice)):
+        for number, case in enumerate(cases(found, options.cases, dice, options.plain)):
+            if time.monotonic() - began > options.seconds:
+                break
             lab.attack(case, score)
             if number % 500 == 499:
                 print(f"{number + 1} attacks, {len(score.ran)} ran", file=sys.stderr, flush=True)
