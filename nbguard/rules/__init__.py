@@ -58,15 +58,12 @@ class _Book:
         self.rules: dict[tuple[str, str], Rule] = {}
         self.gadgets: dict[tuple[str, str], Gadget] = {}
         self.modules: dict[str, Gadget] = {}
-        digest = hashlib.sha256()
         for name, text in _texts():
-            digest.update(name.encode() + b"\0" + text.encode() + b"\0")
             document = tomllib.loads(text)
             if name == "gadgets.toml":
                 self._add_gadgets(document)
             else:
                 self._add_globals(name, document)
-        self.version = digest.hexdigest()[:16]
 
     def _add_globals(self, file: str, document: Mapping[str, Any]) -> None:
         library = str(document["library"])
@@ -151,11 +148,20 @@ def listed() -> Mapping[tuple[str, str], Rule]:
 
 
 def version() -> str:
-    """Digest of all rule data: 16 hex digits."""
-    return _book().version
+    """Digest of all rule data: 16 hex digits. Raises ValueError where the data is broken."""
+    _book()
+    return _digest()
+
+
+@lru_cache(maxsize=1)
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name, text in _texts():
+        digest.update(name.encode() + b"\0" + text.encode() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "VERSION":
-        return version()
+    if name == "VERSION":  # for who only notes it down: without reading the rules themselves
+        return _digest()
     raise AttributeError(name)

@@ -19,7 +19,7 @@ from nbguard.report.model import Contract, FileReport, Finding, Report, Severity
 from nbguard.scanners.base import Limits
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
-from nbguard.scanners.pool import scan_file
+from nbguard.scanners.pool import POOL, scan_file
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
 
@@ -74,6 +74,7 @@ def scan(
     Raises:
         TargetError: it cannot be found or read, or it is a folder without a model. One plain sentence.
     """
+    POOL.prewarm()
     from nbguard.scanners.targets import open_target
 
     with open_target(target, revision) as opened:

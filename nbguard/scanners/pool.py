@@ -179,6 +179,15 @@ class Pool:
             with self._lock:
                 self._idle.append(worker)
 
+    def prewarm(self) -> None:
+        """Start a worker where there is none, so that it gets ready while the caller still prepares its request."""
+        with self._lock:
+            if not self._all:
+                with contextlib.suppress(WorkerFailed):  # the request itself will say so
+                    worker = Worker()
+                    self._all.add(worker)
+                    self._idle.append(worker)
+
     def after_fork(self) -> None:
         for worker in self._all:
             worker.forget()

@@ -8,6 +8,7 @@ time. It ends when the socket does. Nothing that the parent reads from it is eve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -25,6 +26,7 @@ MAX_REQUEST = 16 << 20
 def main() -> None:
     """Serve requests until the socket is closed. `sys.argv[-1]` is the socket's file descriptor."""
     _confine()
+    _prepare()
     with socket.socket(fileno=int(sys.argv[-1])) as link:
         while True:
             request = _receive(link)
@@ -37,6 +39,19 @@ def main() -> None:
                 for fd in fds:
                     os.close(fd)
             send(link, answer)
+
+
+def _prepare() -> None:
+    """Import what every scan needs while the parent is still opening the file."""
+    import importlib
+
+    from nbguard import rules
+    from nbguard.scanners import registry
+
+    registry.scanners()
+    importlib.import_module("nbguard.scanners.pickle")
+    with contextlib.suppress(ValueError, KeyError):  # broken rule data is for the scan to tell
+        rules.version()
 
 
 def serve(message: dict[str, Any], fd: int, link: socket.socket) -> dict[str, Any]:
