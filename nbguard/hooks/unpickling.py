@@ -214,15 +214,26 @@ def _admitted(stream: Stream, loader: str, who: Caller, options: Options, run: R
         with opened:
             person = who.kind == "person"
             grant = walk.admit(LoadRequest(loader, name or "<stream>", opened.kind, {}, in_person_code=person), opened)
-    if not grant.enforced:
-        return behind_walls(grant, lambda: run(stream.take(len(data))))
     known = stream.recognise([grant])
+    if not grant.enforced:
+        length = known[1].length if known is not None else _length(data)
+        return behind_walls(grant, lambda: run(stream.take(length)))
     if known is None:
         raise walk.violation(grant, "what comes first in it is not a pickle program that was scanned.")
     if stream.file is not None:
         grant.keep_with(stream.file, stream.position)
     with grant:
         return perform(grant, stream.take(known[1].length), options, run)
+
+
+def _length(data: bytes) -> int:
+    """Of the pickle that `data` begins with; all of it where that cannot be told."""
+    from nbguard.hooks.streams import one_pickle
+
+    try:
+        return len(one_pickle(io.BytesIO(data)))
+    except (_Unpickling, EOFError):
+        return len(data)
 
 
 def _unpickling_error() -> type[Exception]:

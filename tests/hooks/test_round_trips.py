@@ -283,7 +283,7 @@ def test_a_subclass_with_its_own_find_class(person: Asker) -> None:
 
     data = b"\x80\x04cold\nOrderedDict\n)R."
     assert Renaming(io.BytesIO(pickle.dumps({"x": 1}))).load() == {"x": 1}
-    with pytest.raises(Exception, match="contract|old"):
+    with pytest.raises(Exception, match=r"contract|old"):
         Renaming(io.BytesIO(data)).load()
 
 
