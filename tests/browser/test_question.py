@@ -79,14 +79,13 @@ def test_accept_refuse_interrupt(server: LabServer, browser: Browser, kernel: st
     book.close()
 
 
-def test_run_all_always_save_and_reopen(server: LabServer, browser: Browser, kernel: str, module: str) -> None:
+def test_run_all_always_save_and_reopen(server: LabServer, browser: Browser, kernel: str) -> None:
     name = f"always-{kernel}.ipynb"
-    cells = [
-        SETUP,
-        f"order = []\n{load(module)}\norder.append('load')",
-        "order.append(1)",
-        "order.append(2); print(order)",
-    ]
+    data = server.folder / f"weights-{kernel}.pkl"
+    data.write_bytes(pickle.dumps({"weights": [0.5] * 100, "for": kernel}))
+    reading = f"import pickle\nmodel = pickle.load(open({data.name!r}, 'rb'))\nprint('loaded', len(model))"
+    below = ["order.append(1)", "order.append(2); print(order)"]
+    cells = ["%load_ext nbguard\norder = []", f"{reading}\norder.append('load')", *below]
     book = open_book(server, browser, name, cells, kernel)
     book.run_all()
     book.answer("Always allow this content")
@@ -94,7 +93,7 @@ def test_run_all_always_save_and_reopen(server: LabServer, browser: Browser, ker
 
     book.run_cell(1)
     book.see(1, "Loaded without a question")
-    book.see(1, "loaded Linear")
+    book.see(1, "loaded 2")
     assert book.page.locator("button.jupyter-button").count() == 0
     book.save()
     book.close()
@@ -102,8 +101,8 @@ def test_run_all_always_save_and_reopen(server: LabServer, browser: Browser, ker
     again = browser.open(server, name)
     verdict = again.page.locator(".jp-OutputArea .nbguard").first
     verdict.wait_for()
-    assert "Review" in verdict.inner_text()
-    assert module in verdict.inner_text()
+    assert "Safe" in verdict.inner_text()
+    assert data.name in verdict.inner_text()
     assert "Error displaying widget" not in again.page.inner_text("body")
     again.close()
 

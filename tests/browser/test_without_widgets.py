@@ -19,7 +19,7 @@ def test_the_answer_can_be_typed(browser: Browser, tmp_path: Path) -> None:
         book.run_cell(0)
         box = book.page.locator(".jp-Stdin-input").first
         box.wait_for()
-        assert "Review" in book.page.locator(".nbguard").first.inner_text()
+        assert "REVIEW" in book.page.locator(".nbguard").first.inner_text()
         box.fill("once")
         box.press("Enter")
         book.see(0, "loaded Linear")
