@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.command in ("scan", "approve"):
+        from nbguard.scanners.pool import POOL
+
+        POOL.prewarm()  # the worker gets ready while the rest is imported
     from nbguard.commands.scan import complain
     from nbguard.errors import NbguardError
 
