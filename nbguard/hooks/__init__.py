@@ -43,13 +43,14 @@ def uninstall() -> None:
     with _lock:
         if _installed is None:
             return
-        from nbguard.hooks import grants
+        from nbguard.hooks import grants, repeats
         from nbguard.hooks.walls import audit
 
         audit.disarm()
         _installed.undo()
         _installed = None
         grants.close_all()
+        repeats.forget()
 
 
 def installed() -> bool:

@@ -76,3 +76,13 @@ def find(depth: int = 1) -> Caller:
             return Caller(kind, str(frame.f_globals.get("__name__", "?")))
         frame = frame.f_back
     return Caller("library", "?")
+
+
+def person_line() -> tuple[str, int] | None:
+    """(file, line) of the nearest of the person's own frames; None where nothing of theirs is on the stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _classify(frame.f_code.co_filename) == "person":
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.model import LoadRequest
 from nbguard.errors import ContractViolation, LoadBlocked
-from nbguard.hooks import grants
+from nbguard.hooks import grants, repeats
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
 from nbguard.hooks.walls import scope
@@ -53,6 +53,9 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
             why, by_person = before
             _record("load.settled", request, report, None, why=why)
             return Grant(report, opened, request, accepted_by_person=by_person)
+        if approved is None and repeats.covered(request, report):
+            _record("load.settled", request, report, None, why="accepted at this line in this run of the cell")
+            return Grant(report, opened, request, accepted_by_person=True)
         decision = _decide(report, request, approved, nested=outer is not None if nested is None else nested)
         if not decision.enforced:
             return _watched(request, opened, report, decision)
@@ -66,6 +69,7 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
             if answer.choice == "always":
                 _remember(report, opened, answer)
             if answer.choice in ("once", "always") and report.verdict is not Verdict.UNVERIFIABLE:
+                repeats.remember(request, report)
                 return Grant(report, opened, request, accepted_by_person=True)
             raise grants.refuse(LoadBlocked(_message(report, "Refused: nothing was loaded."), report))
         tell(report, decision, request)
