@@ -1,6 +1,6 @@
 """The frozen facts about what a load would open.
 
-    request = LoadRequest(loader="torch.load", source="model.pt", kind="path")
+request = LoadRequest(loader="torch.load", source="model.pt", kind="path")
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -92,3 +93,14 @@ def test_reading_rules_and_scanning_imports_nothing_heavy() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_free_classes_cannot_be_changed_by_a_program() -> None:
+    """Where only names are looked at, BUILD on the class itself would change it for the whole process."""
+    for module, name in (key for key, rule in rules.listed().items() if rule.free):
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):  # the spelling of another version
+            continue
+        with pytest.raises((TypeError, AttributeError)):
+            found.nbguard_probe = 1
