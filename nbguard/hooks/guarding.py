@@ -27,7 +27,7 @@ def guard(target: str | os.PathLike[str] | None = None, *, policy: str | None = 
     """Guard every load within the block, and leave loaders as they were before.
 
     Args:
-        target: a file or folder that is admitted before the block begins; its report is what `as` gives.
+        target: a file, a folder or a Hub repository (`org/name[@revision]`) that is admitted before the block begins; its report is what `as` gives.
         policy: name of a preset for this block. It only ever makes things stricter than what is configured.
 
     Raises:
@@ -48,10 +48,10 @@ def guard(target: str | os.PathLike[str] | None = None, *, policy: str | None = 
             yield None
             return
         from nbguard.approvals import accepted
-        from nbguard.artifact.sources import open_path
+        from nbguard.scanners.targets import open_target
 
         name = os.fspath(target)
-        with open_path(name) as opened:
+        with open_target(name) as opened:
             grant = walk.admit(LoadRequest("nbguard.guard", name, opened.kind), opened)
             mine = [(grant.report, opened)] if grant.accepted_by_person else []
             with accepted(mine, who="guard"):

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertModel, pipeline  # noqa: E402 - bound before the guard
 
+import nbguard  # noqa: E402
 from nbguard import hooks  # noqa: E402
 from nbguard.errors import ContractViolation, LoadBlocked, TargetError  # noqa: E402
 from nbguard.hooks import walk  # noqa: E402
@@ -586,3 +587,13 @@ def test_the_report_names_loader_source_and_arguments(
     assert dict(request.arguments) == {"revision": "main", "use_safetensors": True}
     assert request.in_person_code
     assert dataclasses.is_dataclass(request)
+
+
+def test_guard_takes_a_repository(hub: Hub, person: Person) -> None:
+    """`nbguard.guard("org/name")` asks before the block begins, and not again for what the block loads of it."""
+    repo = fresh(hub, "demo/tiny-bert")
+    with nbguard.guard(repo) as report:
+        assert report is not None
+        AutoConfig.from_pretrained(repo)
+        AutoModel.from_pretrained(repo)
+    assert [r.verdict for r in person.asked] == [Verdict.SAFE]
