@@ -190,7 +190,10 @@ def open_files(
                 raise TargetError(f"{shown(relative)} does not name a file inside the folder.")
             real = os.path.realpath(os.path.join(base, *parts))
             if not (inside(real, base) or (blobs and os.path.dirname(real) == blobs)):
-                raise TargetError(f"{shown(relative)} leads out of the folder.")
+                raise TargetError(
+                    f"{shown(relative)} is a symbolic link that leads out of the folder, which is not followed: "
+                    "copy the file into the folder."
+                )
             files.append(_opened(real, shown("/".join(parts)), follow=False))
             if len(files) > HELD_OPEN:
                 files[-1].park()
