@@ -27,7 +27,8 @@ def guard(target: str | os.PathLike[str] | None = None, *, policy: str | None = 
     """Guard every load within the block, and leave loaders as they were before.
 
     Args:
-        target: a file, a folder or a Hub repository (`org/name[@revision]`) that is admitted before the block begins; its report is what `as` gives.
+        target: a file, a folder or a Hub repository (`org/name[@revision]`) that is admitted before the block begins;
+            its report is what `as` gives.
         policy: name of a preset for this block. It only ever makes things stricter than what is configured.
 
     Raises:
