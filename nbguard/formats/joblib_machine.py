@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nbguard.formats.numpy_dtype import DType, DTypeError, validate
-from nbguard.formats.pickle_machine import Inert, InertType, Kept, PythonMachine, Tape, make
+from nbguard.formats.pickle_machine import Inert, InertType, Kept, Tape, make
+from nbguard.formats.pickle_run import PythonMachine
 
 WRAPPERS = frozenset({"NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper"})
 WRAPPER_MODULES = frozenset(

@@ -13,7 +13,8 @@ import mmap
 from collections.abc import Callable
 from typing import BinaryIO
 
-from nbguard.formats.pickle_machine import PASS, Seen, Tape, run
+from nbguard.formats.pickle_machine import PASS, Seen, Tape
+from nbguard.formats.pickle_run import run
 from nbguard.formats.pickle_source import Source, as_file
 from nbguard.report.model import Finding, Program, Severity
 from nbguard.scanners.facts import Facts

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 from nbguard.formats.joblib_machine import Block, JoblibMachine, StreamError
 from nbguard.formats.numpy_dtype import DTypeError
-from nbguard.formats.pickle_machine import MachineLimit, Tape, guarded
+from nbguard.formats.pickle_machine import MachineLimit, Tape
+from nbguard.formats.pickle_run import guarded
 from nbguard.report.model import Finding, Program, Severity, Verdict
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.pickle_judge import Judge

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from nbguard import rules
@@ -28,34 +27,22 @@ from nbguard.formats.pickle_machine import (
     RECORD,
     REDUCE,
     TOUCHED,
-    Event,
     Handling,
     InertType,
     Seen,
     Tape,
 )
 from nbguard.report.model import Call, CodeFile, Finding, GlobalUse, Severity, Verdict
+from nbguard.scanners import pickle_wording as wording
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.pickle_describe import arguments_text, call_text, value_text
+from nbguard.scanners.pickle_describe import arguments_text, value_text
 from nbguard.scanners.pickle_persistent import storage_trouble
+from nbguard.scanners.pickle_wording import REFUSE, SAFETENSORS, Problem, evidence
 
 MAX_NOTED = 200
 """Calls and findings of one kind kept of one stream; more of the same are counted, not listed."""
 
-SAFETENSORS = "Ask the publisher for safetensors, or let nbguard convert the file."
-REFUSE = "Do not load this file. Report it to where it came from."
 _OWN = ("__main__", "__mp_main__", "builtins.__main__")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A check that did not pass."""
-
-    rule: str
-    why: str
-    evidence: str
-    verdict: Verdict
-    severity: Severity
 
 
 class Judge:
@@ -76,6 +63,7 @@ class Judge:
         self.facts = Facts(format=container)
         self.problems: dict[Seen, list[Problem]] = defaultdict(list)
         self.calls: list[tuple[str, str]] = []
+        self.unlisted_calls = 0
         self.locate: Callable[[Seen], str] = lambda seen: member
         self.block_source: Callable[[Block], bytes] | None = None
         self._later: set[tuple[str, str]] = set()
@@ -99,8 +87,12 @@ class Judge:
     def noted(self, seen: Seen, arguments: tuple[Any, ...], keywords: Mapping[str, Any] | None = None) -> None:
         """Put a call with its literal arguments into the contract."""
         entry = (seen.dotted, arguments_text(arguments, keywords or {}))
-        if len(self.calls) < MAX_NOTED and entry not in self.calls:
+        if entry in self.calls:
+            return
+        if len(self.calls) < MAX_NOTED:
             self.calls.append(entry)
+        else:
+            self.unlisted_calls += 1
 
     def may_be_called(self, value: Any) -> bool:
         """Whether a stored callable is one whose call would be explained: a listed global with the verb for it."""
@@ -321,7 +313,7 @@ class Judge:
     # --- findings
 
     def _gadget(self, seen: Seen, trap: rules.Gadget) -> None:
-        text = self._evidence(seen)
+        text = evidence(seen)
         called = bool(seen.bits & (REDUCE | NEWOBJ | INSTANCED))
         first = text.partition("\n")[0][:300]
         self.facts.add(
@@ -344,7 +336,7 @@ class Judge:
             self.noted(seen, event.arguments, event.keywords)
 
     def _unexplained(self, seen: Seen, verbs: list[str]) -> None:
-        text = self._evidence(seen).partition("\n")[0]
+        text = evidence(seen).partition("\n")[0]
         for event in seen.events:
             self.noted(seen, event.arguments, event.keywords)
         if "reduce" in verbs or "newobj" in verbs:
@@ -362,7 +354,7 @@ class Judge:
                 self.file,
                 self.locate(seen),
                 f"{message}.",
-                self._evidence(seen),
+                evidence(seen),
                 meaning,
                 REFUSE,
             ),
@@ -370,23 +362,8 @@ class Judge:
         )
 
     def _unknown(self, seen: Seen, verbs: set[str]) -> None:
-        own = seen.module in _OWN
-        self.facts.add(
-            Finding(
-                "pickle.unknown-class",
-                Severity.MEDIUM,
-                self.file,
-                self.locate(seen),
-                f"Makes objects of {seen.dotted[:200]}, a class that is not listed."
-                if verbs - {"named"}
-                else f"Names {seen.dotted[:200]}, which is not listed.",
-                self._evidence(seen),
-                "Python imports its module and runs the class's own code on the file's data."
-                + (" It has to be defined in your notebook." if own else ""),
-                f"Load it only if you know where that class comes from. {SAFETENSORS}",
-            ),
-            Verdict.REVIEW,
-        )
+        finding = wording.unknown_class(self.file, self.locate(seen), seen, verbs, own=seen.module in _OWN)
+        self.facts.add(finding, Verdict.REVIEW)
 
     def _add_problem(self, seen: Seen, problem: Problem) -> None:
         meaning = {
@@ -400,7 +377,7 @@ class Judge:
                 self.file,
                 self.locate(seen),
                 f"{seen.dotted[:200]}: {problem.why}.",
-                problem.evidence or self._evidence(seen),
+                problem.evidence or evidence(seen),
                 meaning,
                 REFUSE if problem.verdict is Verdict.DANGER else SAFETENSORS,
             ),
@@ -415,38 +392,12 @@ class Judge:
                 by_library[rule.library].append(use.name)
         for library, names in sorted(by_library.items()):
             listed = ", ".join(sorted(set(names))[:12]) + (" …" if len(set(names)) > 12 else "")
-            self.facts.add(
-                Finding(
-                    "pickle.library-objects",
-                    Severity.LOW,
-                    self.file,
-                    self.member,
-                    f"Builds objects of {library}: {listed}.",
-                    meaning="Each class is listed and only gets state; its own code runs on the file's data.",
-                    remedy="Check that the file comes from where you think it does.",
-                ),
-                Verdict.REVIEW,
-            )
+            self.facts.add(wording.library_objects(self.file, self.member, library, listed), Verdict.REVIEW)
             self.facts.summary.append(f"It builds objects of {library}: {listed}.")
-
-    def _evidence(self, seen: Seen) -> str:
-        order = {"reduce": 0, "newobj": 1, "recalled": 0}
-        events = sorted(seen.events, key=lambda e: order.get(e.verb, 2))
-        if not events:
-            return seen.dotted[:200]
-        return "\n".join(dict.fromkeys(_event_text(seen, event) for event in events[:5]))[:2000]
 
     def program_calls(self, sha256: str) -> None:
         """Turn the calls noted since the last program into the contract's."""
         self.facts.calls.extend(Call(target, text, sha256) for target, text in self.calls)
-        self.calls = []
-
-
-def _event_text(seen: Seen, event: Event) -> str:
-    if event.verb == "reduce":
-        return call_text(seen.dotted, event.arguments, event.keywords)
-    if event.verb == "newobj":
-        return call_text(f"{seen.dotted[:200]}.__new__", event.arguments, event.keywords)
-    if event.verb == "recalled":
-        return call_text(f"{seen.dotted[:200]}(…)", event.arguments, event.keywords)
-    return f"{seen.dotted[:200]} {event.verb}: {arguments_text(event.arguments, event.keywords)}"
+        if self.unlisted_calls:
+            self.facts.calls.append(Call("…", f"and {self.unlisted_calls} more calls, checked but not listed", sha256))
+        self.calls, self.unlisted_calls = [], 0

@@ -41,14 +41,11 @@ from nbguard.formats.pickle_machine import (
     RECORD,
     TOUCHED,
     Handling,
-    Machine,
-    PythonMachine,
     Seen,
     Tape,
-    guarded,
     mapped,
-    run,
 )
+from nbguard.formats.pickle_run import Machine, PythonMachine, guarded, run
 from nbguard.formats.pickle_source import Source, as_file
 
 
