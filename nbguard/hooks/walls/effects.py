@@ -9,6 +9,7 @@ be on the stack, below the machine. Events are those of CPython 3.11 to 3.13 (`D
 
 from __future__ import annotations
 
+import _imp
 import os
 import sys
 from types import CodeType, FrameType
@@ -124,7 +125,7 @@ def _imports(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
     while frame is not None and frame.f_code.co_filename in (__file__, _AUDIT, FILENAME):
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
-        return _of_import_system(event, args, grant)
+        return _of_extension(frame) or _of_import_system(event, args, grant)
     below: FrameType | None = None
     for _ in range(_DEEPEST):
         if frame is None or frame.f_code.co_filename.startswith(_HOOKS):
@@ -138,6 +139,21 @@ def _imports(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
             return _may_import(below.f_code.co_filename, grant)
         below, frame = frame, frame.f_back
     return False
+
+
+def _of_extension(frame: FrameType) -> bool:
+    """Whether importlib is in the middle of an installed extension module's own initialisation, which runs in C and
+    leaves no frame of its own (Cython runs snippets of text there)."""
+    if frame.f_code.co_name != "_call_with_frames_removed":
+        return False
+    function, given = frame.f_locals.get("f"), frame.f_locals.get("args") or (None,)
+    if function is _imp.create_dynamic:
+        origin = getattr(given[0], "origin", None)
+    elif function is _imp.exec_dynamic:
+        origin = getattr(getattr(given[0], "__spec__", None), "origin", None)
+    else:
+        return False
+    return isinstance(origin, str) and trust.is_installed(origin)
 
 
 def _of_import_system(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
