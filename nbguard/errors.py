@@ -8,6 +8,7 @@ except nbguard.LoadBlocked as stopped:
 
 from __future__ import annotations
 
+import errno
 import functools
 import linecache
 import os
@@ -33,7 +34,24 @@ class TargetError(NbguardError, OSError):
 
 
 class TargetMissing(TargetError, FileNotFoundError):  # noqa: N818 - reads as what happened, like FileNotFoundError
-    """There is no such file or folder."""
+    """There is no such file or folder.
+
+    Attributes:
+        errno: `ENOENT`, as of any FileNotFoundError.
+        filename: what was asked for, where that is known.
+    """
+
+    def __init__(self, message: str, filename: str | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno.ENOENT
+        self.strerror = os.strerror(errno.ENOENT)
+        self.filename = filename
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[type[TargetMissing], tuple[str, str | None]]:
+        return type(self), (str(self), self.filename)
 
 
 class LoadBlocked(NbguardError):  # noqa: N818 - the public name that people catch; it reads as what happened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import json
 import os
 import pickle
@@ -154,6 +155,52 @@ def test_bad_targets_are_one_sentence_each(tmp_path, capsys):
         assert "error in nbguard" not in captured.err
 
 
+def test_a_word_may_have_meant_a_repository(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for word in ("gpt2", "bert-base-uncased", "model-v1.5"):
+        assert cli.main(["scan", word]) == 2
+        said = f"nbguard: There is no file or folder {word}. For a repository on the Hub write hf://{word}.\n"
+        assert capsys.readouterr().err == said
+    for word in ("nope.pkl", "./gpt2"):
+        assert cli.main(["scan", word]) == 2
+        assert "hf://" not in capsys.readouterr().err
+    assert cli.main(["scan", ""]) == 2
+    assert "An empty name was given" in capsys.readouterr().err
+
+
+def test_an_address_of_the_hub_that_is_set_names_a_repository(hub, capsys):
+    from huggingface_hub import constants
+    from loopback_hub import offer
+
+    commit = offer(hub.store, "demo/tiny-bert")
+    for path in ("demo/tiny-bert", "demo/tiny-bert/", "demo/tiny-bert/tree/main", f"demo/tiny-bert/tree/{commit}"):
+        assert cli.main(["scan", f"{constants.ENDPOINT}/{path}", "--format", "json"]) == 0
+        (report,) = document(capsys)["reports"]
+        assert (report["artifact"]["kind"], report["artifact"]["commit"]) == ("hub", commit)
+    assert cli.main(["scan", f"{constants.ENDPOINT}/gpt2"]) == 2
+    assert "file or folder" not in capsys.readouterr().err  # it was the Hub that was asked
+
+
+@pytest.mark.parametrize("path", ["", "datasets/org", "org/name/tree/a/b", "org/name/blob/main/x", "org/name/tree"])
+def test_other_addresses_are_refused(path, capsys):
+    from huggingface_hub import constants
+
+    assert cli.main(["scan", f"{constants.ENDPOINT}/{path}"]) == 2
+    assert "is not the address of a model repository" in capsys.readouterr().err
+    assert cli.main(["scan", "http://127.0.0.1:9/org/name"]) == 2
+    assert f"one looks like {constants.ENDPOINT}/org/name" in capsys.readouterr().err
+
+
+def test_a_missing_target_is_a_missing_file_to_other_code(tmp_path):
+    missing = str(tmp_path / "gone.pkl")
+    with pytest.raises(FileNotFoundError) as stopped:
+        nbguard.scan(missing)
+    assert (stopped.value.errno, stopped.value.filename) == (errno.ENOENT, missing)
+    assert str(stopped.value) == f"There is no file or folder {missing}."
+    again = pickle.loads(pickle.dumps(stopped.value))
+    assert (str(again), again.filename, again.errno) == (str(stopped.value), missing, errno.ENOENT)
+
+
 # Formats
 
 
@@ -205,6 +252,14 @@ def test_output_goes_to_a_file(form, safe, tmp_path, capsys):
 def test_an_output_that_cannot_be_written_is_two(safe, tmp_path, capsys):
     assert cli.main(["scan", str(safe), "--output", str(tmp_path / "no" / "folder" / "out")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_scan(safe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("nbguard.commands.actions.scan_target", lambda *a, **k: pytest.fail("it was scanned"))
+    for output in (tmp_path / "no" / "out", tmp_path, "/nonexistent/x.txt"):
+        assert cli.main(["scan", str(safe), "--output", str(output)]) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".nbguard-")] == []
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="file names are always UTF-8 there")
@@ -286,7 +341,11 @@ def test_approving_by_digest(review, capsys):
     digest = document(capsys)["reports"][0]["artifact"]["digest"]
     assert cli.main(["approve", str(review), "--digest", f"sha256:{digest}"]) == 0
     assert cli.main(["approve", str(review), "--digest", digest[:12]]) == 0
+    capsys.readouterr()
     assert cli.main(["approve", str(review), "--digest", digest[:4]]) == 2
+    assert "12 to 64 of its hexadecimal digits, and this has 4" in capsys.readouterr().err
+    assert cli.main(["approve", str(review), "--digest", "the-right-one"]) == 2
+    assert "hexadecimal digits (0-9, a-f)" in capsys.readouterr().err
 
 
 def test_an_approval_that_cannot_be_logged_is_not_given(review, monkeypatch, tmp_path):

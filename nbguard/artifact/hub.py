@@ -19,6 +19,7 @@ from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
 from nbguard.artifact.model import NotScanned
+from nbguard.artifact.names import no_repository
 from nbguard.artifact.sources import Opened, open_files
 from nbguard.errors import TargetError
 
@@ -148,7 +149,7 @@ def list_repo(
     from huggingface_hub import HfApi, constants, errors, is_offline_mode
 
     if not is_repo_id(repo_id):
-        raise TargetError(f"{repo_id[:200]!r} is not the name of a repository; it should look like org/name.")
+        raise no_repository(repo_id)
     if offline or is_offline_mode():
         return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
     try:

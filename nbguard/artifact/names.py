@@ -37,5 +37,16 @@ def sentence(error: OSError, label: str) -> str:
 
 def problem(error: OSError, label: str) -> TargetError:
     """The error to raise for it."""
-    kind = TargetMissing if error.errno in (errno.ENOENT, errno.ENOTDIR) else TargetError
-    return kind(sentence(error, label))
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return TargetMissing(sentence(error, label), label)
+    return TargetError(sentence(error, label))
+
+
+def no_repository(name: str) -> TargetError:
+    """The error for what is neither there nor has a repository's name: most often a path that was misspelt."""
+    as_path = (
+        name.startswith((".", "/", "~")) or name.count("/") > 1 or os.path.isdir(os.path.dirname(name.rstrip("/")))
+    )
+    if as_path and "\0" not in name:
+        return TargetMissing(f"There is no folder {shown(name)[:400]}.", name)
+    return TargetError(f"{name[:200]!r} is not the name of a repository; it should look like org/name.")

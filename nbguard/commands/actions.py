@@ -26,6 +26,8 @@ Progress = Callable[[float, str], None]
 """Share done, 0 to 1, and what is being read."""
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+LEAST_DIGITS = 12
+"""Hexadecimal digits of an artifact's digest that name it: 48 bits."""
 MAX_EXPIRY = 10 * 365 * 86_400
 """Seconds; an approval for longer is one without an end, which has a word of its own."""
 
@@ -82,12 +84,13 @@ def approve(
     from nbguard.approvals import AuditLog, RecordError, Store
     from nbguard.policy import current
 
+    wanted = None if digest is None else _digits(digest)
     with open_target(target, revision) as opened:
         report = scan_opened(opened, target, progress)
         if show is not None:
             show(report)
         _may_be_approved(report, current(), accept_danger)
-        if digest is not None and not _is_digest(digest, report.artifact.digest):
+        if wanted is not None and not report.artifact.digest.startswith(wanted):
             raise ActionError(f"The content is not the one named: its digest is {report.artifact.digest}.")
         store = Store()
         given = store.remember(report, opened, getpass_user(), reason, expires)
@@ -172,9 +175,16 @@ def _may_be_approved(report: Report, policy: Policy, accept_danger: bool) -> Non
         raise ActionError(f"The policy {policy.name!r} counts no approval of it; nothing was recorded.")
 
 
-def _is_digest(given: str, digest: str) -> bool:
+def _digits(given: str) -> str:
+    """The beginning of a digest, as it was named. Raises ActionError for what cannot tell one content from another."""
     word = given.strip().lower().removeprefix("sha256:")
-    return re.fullmatch(r"[0-9a-f]{12,64}", word) is not None and digest.startswith(word)
+    if re.fullmatch(r"[0-9a-f]*", word) is None:
+        raise ActionError(
+            f"A digest is named by 12 to 64 hexadecimal digits (0-9, a-f), and {word[:80]!r} holds something else."
+        )
+    if not LEAST_DIGITS <= len(word) <= 64:
+        raise ActionError(f"A digest is named by 12 to 64 of its hexadecimal digits, and this has {len(word)}.")
+    return word
 
 
 def _as_given(report: Report, target: str) -> Report:

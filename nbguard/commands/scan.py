@@ -9,6 +9,7 @@ Exit code 0: nothing at or above `--fail-on`. 1: something is. 2: a target could
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import stat
@@ -31,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Scan every target, print or write the reports, return the exit code."""
     reports: list[Report] = []
     failed = False
+    _check_output(options.output)
     for target in options.targets:
         progress = _Progress()
         try:
@@ -100,7 +102,27 @@ def _put(text: str, output: str | None) -> None:
             return
         _replace(os.path.realpath(output), data)
     except OSError as error:
-        raise actions.ActionError(f"The report cannot be written to {output!r}: {error.strerror or 'error'}.") from None
+        raise _unwritable(output, error) from None
+
+
+def _check_output(output: str | None) -> None:
+    """Raise ActionError now where the report could not be written in the end; a long scan would be for nothing."""
+    if output is None or output == "-":
+        return
+    try:
+        if os.path.isdir(output):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if os.path.exists(output) and not stat.S_ISREG(os.stat(output).st_mode):
+            return  # a pipe or a device; opening one may wait for its reader
+        fd, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.realpath(output)), prefix=".nbguard-")
+        os.close(fd)
+        os.unlink(temporary)
+    except OSError as error:
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: str, error: OSError) -> actions.ActionError:
+    return actions.ActionError(f"The report cannot be written to {output!r}: {error.strerror or 'error'}.")
 
 
 def _replace(path: str, data: bytes) -> None:

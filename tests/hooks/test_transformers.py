@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shutil
 import sys
 from collections.abc import Iterator
@@ -511,7 +512,10 @@ def test_custom_generate_goes_the_same_way(hub: Hub, person: Person, marker: Pat
     ("source", "words"),
     [
         ("demo/nothing-at-all", "There is no repository demo/nothing-at-all"),
-        ("./no/such/folder", "is not the name of a repository"),
+        ("./no/such/folder", r"^There is no folder \./no/such/folder\.$"),
+        ("runs/tiny/checkpoint-2", r"^There is no folder runs/tiny/checkpoint-2\.$"),
+        ("~/nope", r"^There is no folder ~/nope\.$"),
+        ("demo/no name", "is not the name of a repository"),
     ],
 )
 def test_one_sentence_for_what_is_not_there(person: Person, hub: Hub, source: str, words: str) -> None:
@@ -519,6 +523,23 @@ def test_one_sentence_for_what_is_not_there(person: Person, hub: Hub, source: st
         AutoModel.from_pretrained(source)
     assert isinstance(stopped.value, OSError)  # what transformers raises, for code that expects it
     assert person.asked == []
+
+
+def test_a_missing_folder_is_a_missing_file_to_other_code(person: Person, hub: Hub, tmp_path: Path) -> None:
+    missing = str(tmp_path / "nope")
+    with pytest.raises(FileNotFoundError) as stopped:
+        AutoTokenizer.from_pretrained(missing)
+    assert (stopped.value.errno, stopped.value.filename) == (errno.ENOENT, missing)
+    assert str(stopped.value) == f"There is no folder {missing}."
+
+
+def test_a_name_below_a_folder_that_is_there_is_said_both_ways(
+    person: Person, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError, match=r"There is no folder runs/nope here.*no repository runs/nope"):
+        AutoModel.from_pretrained("runs/nope")
 
 
 def test_no_network(person: Person, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from nbguard.artifact.checkpoints import READ_LIMIT, Choice, Reader, Selection, 
 from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader
 from nbguard.artifact.model import LoadRequest
 from nbguard.artifact.sources import Opened, open_files, open_path
-from nbguard.errors import LoadBlocked, TargetError
+from nbguard.errors import LoadBlocked, TargetError, TargetMissing
 from nbguard.hooks import grants, trust
 from nbguard.hooks.loaders.settled import Key, Settled
 
@@ -44,6 +44,10 @@ _lock = threading.RLock()
 
 class SourceError(TargetError, OSError):
     """What should be loaded cannot be found or read. An OSError too, as transformers raises for it."""
+
+
+class SourceMissing(SourceError, TargetMissing):  # noqa: N818 - like TargetMissing
+    """There is no such folder."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ class RepositoryLoad:
             self._decide(source, found, wanted)
         except SourceError:
             raise
+        except TargetMissing as error:
+            raise SourceMissing(str(error), error.filename) from None
         except TargetError as error:
             raise SourceError(str(error)) from None
         return found.commit
@@ -142,15 +148,25 @@ class RepositoryLoad:
         revision = self._meant(source, revision)
         commit = self._pins.get((source, revision))
         if commit is None:
-            listing = list_repo(
+            return self._pinned(source, revision, self._listing(source, revision))
+        return self._sources[source, commit]
+
+    def _listing(self, source: str, revision: str | None) -> Listing:
+        options = self.options
+        try:
+            return list_repo(
                 source,
                 revision=revision,
-                offline=self.options.local_files_only,
-                token=self.options.token,
-                cache_dir=self.options.cache_dir,
+                offline=options.local_files_only,
+                token=options.token,
+                cache_dir=options.cache_dir,
             )
-            return self._pinned(source, revision, listing)
-        return self._sources[source, commit]
+        except TargetMissing:
+            raise
+        except TargetError as error:
+            if not os.path.isdir(os.path.dirname(source)):
+                raise
+            raise TargetError(f"There is no folder {source} here, and on the Hub: {error}") from None
 
     def _meant(self, source: str, revision: str | None) -> str | None:
         """What a revision stands for where it is a commit of another repository, handed on to this one: what the
