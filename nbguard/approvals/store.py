@@ -19,7 +19,8 @@ import secrets
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,9 @@ class Store:
     ) -> Approval:
         """Record that this content may be loaded; `expires` in seconds since the epoch, None for never.
 
+        Where an approval of exactly this content is in force, that one is renewed: it keeps its id, and who, why, until
+        when and as what are those of now.
+
         Raises:
             RecordError: the report is unverifiable, a large file was not given with `opened` or changed while it was
                 hashed, or the database cannot be written.
@@ -119,8 +123,12 @@ class Store:
             bulk=tuple(path for path, *_ in hashes),
         )
         with self._connection() as db, db:
+            db.execute("BEGIN IMMEDIATE")  # two approvals of one content at once: the second one finds the first
+            approval = replace(approval, id=self._in_force(db, report, hashes) or approval.id)
+            db.execute("DELETE FROM identities WHERE approval = ?", (approval.id,))
+            db.execute("DELETE FROM bulk WHERE approval = ?", (approval.id,))
             db.execute(
-                "INSERT INTO approvals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+                "INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
                 (
                     approval.id, approval.artifact, approval.contract, keys.contract_key(report), approval.created,
                     approval.expires, approval.who, approval.reason, int(approval.verdict), int(approval.severity),
@@ -250,6 +258,21 @@ class Store:
                 continue
             if keys.covered(json.loads(row["files"]), json.loads(row["permissions"]), report):
                 yield row
+
+    def _in_force(
+        self, db: sqlite3.Connection, report: Report, hashes: Sequence[tuple[str, int, str, str]]
+    ) -> str | None:
+        """The id of the approval in force of exactly this content, large files included."""
+        now = time.time()
+        wanted = sorted((_bounded(path), size, sha256) for path, size, sha256, _ in hashes)
+        for row in db.execute(
+            "SELECT * FROM approvals WHERE artifact = ? AND contract_key = ? AND revoked IS NULL ORDER BY created DESC",
+            (report.artifact.digest, keys.contract_key(report)),
+        ).fetchall():
+            bulk = db.execute("SELECT path, size, sha256 FROM bulk WHERE approval = ?", (row["id"],)).fetchall()
+            if _approval(row, ()).active(now) and sorted(tuple(b) for b in bulk) == wanted:
+                return str(row["id"])
+        return None
 
     def _all(self, db: sqlite3.Connection) -> Iterator[Approval]:
         for row in db.execute("SELECT * FROM approvals ORDER BY created").fetchall():

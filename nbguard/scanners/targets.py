@@ -70,12 +70,11 @@ def _at_address(address: str) -> tuple[str, str | None]:
     endpoint = constants.ENDPOINT.rstrip("/")
     plain = urlsplit(address)._replace(query="", fragment="").geturl()
     parts = plain.removeprefix(endpoint + "/").rstrip("/").split("/")
-    revision: list[str] = []
-    if "tree" in parts[1:3]:
-        at = parts.index("tree", 1)
-        parts, revision = parts[:at], [unquote(part) for part in parts[at + 1 :]]
-    match = _REPOSITORY.match("hf://" + "/".join(parts) + "".join(f"@{name}" for name in revision))
-    if not plain.startswith(endpoint + "/") or match is None or len(revision) > 1 or parts[0] in _NO_MODELS:
+    at = parts.index("tree", 1) if "tree" in parts[1:3] else len(parts)
+    revision = "@" + unquote("/".join(parts[at + 1 :])) if parts[at:] else ""
+    match = _REPOSITORY.match("hf://" + "/".join(parts[:at]) + revision)
+    known = plain.startswith(endpoint + "/") and parts[0] not in _NO_MODELS and len(parts) - at in (0, 2)
+    if not known or match is None:
         raise TargetError(
             f"{shown(address)[:300]} is not the address of a model repository on the Hub that is set;"
             f" one looks like {endpoint}/org/name."

@@ -82,6 +82,33 @@ def test_what_was_approved_is_found_again(store):
     assert Store(store.path).find(report()) == given
 
 
+def test_approving_the_same_content_again_renews_the_approval(store):
+    first = store.add(report(), "ada", "for a week", expires=time.time() + 1000)
+    again = store.add(report("copy.pkl"), "bob", "for good")
+    assert again.id == first.id
+    assert store.list(all_of_them=True) == (again,)
+    assert (again.who, again.reason, again.expires, again.target) == ("bob", "for good", None, "copy.pkl")
+    store.revoke(first.id)
+    assert store.add(report(), "ada", "").id != first.id
+    assert store.find(report()) is not None
+
+
+def test_what_has_expired_is_not_renewed(store):
+    first = store.add(report(), "ada", "", expires=time.time() - 1)
+    assert store.add(report(), "ada", "").id != first.id
+
+
+def test_other_bulk_data_in_the_same_layout_is_another_approval(store, tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"1" * 100)
+    (tmp_path / "b.pt").write_bytes(b"2" * 100)
+    ids = []
+    for name in ("a.pt", "b.pt", "a.pt"):
+        with open_path(tmp_path / name) as opened:
+            ids.append(store.remember(big(str(tmp_path / name), b"1" * 100), opened, "ada", "").id)
+            assert store.find(big(str(tmp_path / name), b"1" * 100), opened) is not None
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_files_are_private(store):
     store.add(report(), "ada", "")
     assert store.path.stat().st_mode & 0o777 == 0o600

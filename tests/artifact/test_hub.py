@@ -75,9 +75,9 @@ def test_from_the_cache_without_asking_the_hub(repo: str, monkeypatch: pytest.Mo
     [
         ("acme/nothing-here", None, "There is no repository acme/nothing-here"),
         ("acme/plain", "v9", "acme/plain has no revision 'v9'"),
-        ("acme/../plain", None, "is not the name of a repository"),
+        ("acme/../plain", None, "There is no folder"),
         ("acme/plain\n", None, "is not the name of a repository"),
-        ("a/b/c", None, "is not the name of a repository"),
+        ("a/b/c", None, "There is no folder"),
     ],
 )
 def test_one_sentence_for_what_is_not_there(repo: str, repo_id: str, revision: str | None, words: str) -> None:
