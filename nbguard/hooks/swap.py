@@ -16,15 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-FILENAME = "<nbguard>"
-"""`co_filename` of the code put in place; frames of it are never taken for a caller."""
+from nbguard.hooks.short_traces import FILENAME, shorten
 
 _TEMPLATE = """
 def build({free}):
     def {name}(*args, **kwargs):
         if 0: ({free})
         around = 'nbguard: around'
-        return around(*args, **kwargs)
+        shorten = 'nbguard: shorten'
+        try:
+            return around(*args, **kwargs)
+        except BaseException as error:
+            shorten(error)
+            raise
     return {name}
 """
 
@@ -77,7 +81,7 @@ def swap(function: Callable[..., Any], around: Callable[..., Any]) -> Swapped:
 def _trampoline(code: types.CodeType, enter: Callable[..., Any]) -> types.CodeType:
     """Code that calls `enter`, with as many free variables as `code` has, since the closure stays in place.
 
-    `enter` travels as a constant of the code object: no name in any module leads to it.
+    What it calls travels as a constant of the code object: no name in any module leads to it.
     """
     free = "".join(f"{name}, " for name in code.co_freevars)
     namespace: dict[str, Any] = {}
@@ -88,5 +92,9 @@ def _trampoline(code: types.CodeType, enter: Callable[..., Any]) -> types.CodeTy
     made: types.CodeType = namespace["build"](*(None for _ in code.co_freevars)).__code__
     if made.co_freevars != code.co_freevars:
         raise TypeError(f"the closure of {code.co_name} cannot be kept")
-    constants = tuple(enter if c == "nbguard: around" else c for c in made.co_consts)
+    given = {"nbguard: around": enter, "nbguard: shorten": shorten}
+    constants = tuple(given.get(c, c) if isinstance(c, str) else c for c in made.co_consts)
     return made.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
+
+
+__all__ = ["FILENAME", "Swapped", "swap"]

@@ -18,6 +18,7 @@ from typing import Any
 
 from nbguard.hooks import caller
 from nbguard.hooks.installed import Installed
+from nbguard.hooks.short_traces import shorten
 from nbguard.hooks.streams import Stream
 from nbguard.hooks.unpickling import Options, unpickle
 from nbguard.hooks.walls import scope
@@ -74,7 +75,11 @@ class _Guarded:
         self.__dict__.pop("__wrapped__")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return (self._guarded if self._active else self._original)(*args, **kwargs)
+        try:
+            return (self._guarded if self._active else self._original)(*args, **kwargs)
+        except BaseException as error:
+            shorten(error)
+            raise
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -133,7 +138,11 @@ def _guarded(machine: type[Any], active: list[bool]) -> type[Any]:
                 return run(_next_program(stream))
             plain = type(self).find_class is machine.find_class
             options = Options(how.fix_imports, how.encoding, how.errors, how.buffers, plain, self.__carried)
-            return unpickle(stream, "pickle.Unpickler", who, options, run)
+            try:
+                return unpickle(stream, "pickle.Unpickler", who, options, run)
+            except BaseException as error:
+                shorten(error)
+                raise
 
     Unpickler.__module__, Unpickler.__qualname__ = "pickle", "Unpickler"
     return Unpickler

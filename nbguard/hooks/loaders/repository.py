@@ -299,9 +299,9 @@ def loading(loader: str, arguments: dict[str, Any]) -> Iterator[RepositoryLoad]:
                 yield load
         except LoadBlocked:
             raise
-        except Exception as error:
+        except Exception:
             if outer.refused is not None:
-                raise outer.refused from error
+                raise outer.refused from None  # what the library made of it says nothing more
             raise
         finally:
             with _lock:
