@@ -63,7 +63,7 @@ def test_torch_tensors(tmp_path: Path, person: Asker, new: bool, weights_only: b
         loaded = early_torch_load(source, weights_only=weights_only)
         assert torch.equal(loaded["w"], WEIGHTS["w"])
         assert loaded["epoch"] == 3
-    assert person.verdicts == ["safe"] * 3
+    assert person.verdicts == ["safe"]  # explained data, loaded again at the same line, is one question
 
 
 def test_torch_memory_map(tmp_path: Path, person: Asker) -> None:
