@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -397,6 +398,11 @@ def test_audit_verify_and_tail(review, capsys):
     assert "1 entries" in capsys.readouterr().out.replace("1 entry", "1 entries")
     assert cli.main(["audit", "tail", "-n", "5"]) == 0
     assert "approval.given" in capsys.readouterr().out
+    cli.main(["audit"])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(line) <= 125
+    assert re.search(r"artifact=[0-9a-f]{12}( |$)", line)
+    assert "verdict=review" in line
     assert cli.main(["audit", "--format", "json"]) == 0
     assert document(capsys)["entries"][0]["event"] == "approval.given"
     log = AuditLog()

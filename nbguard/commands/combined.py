@@ -35,7 +35,8 @@ def combine(reports: Sequence[Report], target: str) -> Report:
         contract=_contract(reports),
         not_scanned=tuple(NotScanned(_name(r, n.path), n.why) for r in reports for n in r.not_scanned),
         summary=tuple(f"{r.target}: {sentence}" for r in reports for sentence in r.summary),
-        provenance={r.target: r.provenance.get("path") or r.artifact.commit or r.artifact.digest for r in reports},
+        provenance={"source": ", ".join(r.target for r in reports)[:1_000]}
+        | {r.target: r.provenance.get("path") or r.artifact.commit or r.artifact.digest for r in reports},
         rules_version=reports[0].rules_version if reports else "",
         weights_only=all(r.weights_only for r in reports),
         seconds=sum(r.seconds for r in reports),

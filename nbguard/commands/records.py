@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,11 @@ from nbguard.commands import actions
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report
 
+LINE = 120
+"""Characters of one entry of the audit log, as text."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGESTS = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_FIRST = ("verdict", "artifact", "target", "targets", "approval", "who", "reason", "why", "loader")
 _BOOKKEEPING = ("n", "time", "event", "user", "pid", "prev", "hash")
 
 
@@ -97,12 +103,33 @@ def until(approval: Approval) -> str:
     return "without an end" if approval.expires is None else f"until {moment(approval.expires)}"
 
 
+def _short(key: str, value: Any) -> str:
+    """One value in at most 40 characters; of a path its end, which tells it from others."""
+    text = value if isinstance(value, str) else _DIGESTS.sub(r"\1", json.dumps(value))
+    if _DIGEST.fullmatch(text):
+        return text[:12]
+    whole = terminal(text, 4_000)
+    if len(whole) <= 40:
+        return whole
+    return f"…{whole[-39:]}" if key == "target" else f"{whole[:39]}…"
+
+
 def entry_line(entry: Mapping[str, Any]) -> str:
-    """`12  2026-01-31T10:00:00.000+00:00  load.allowed  target=model.pt …`."""
-    rest = " ".join(
-        f"{terminal(str(key), 40)}={terminal(value if isinstance(value, str) else json.dumps(value), 120)}"
-        for key, value in entry.items()
-        if key not in _BOOKKEEPING and value not in (None, "", [])
-    )
+    """`12  2026-01-31 10:00:00  load.allowed  target=model.pt verdict=safe …`, about `LINE` characters; UTC.
+
+    What matters most comes first, digests are short, and what has no room is in `--format json`.
+    """
     number, time, event = (terminal(str(entry.get(key, "?")), 60) for key in ("n", "time", "event"))
-    return f"{number}  {time}  {event}  {rest}"
+    line = f"{number}  {time[:19].replace('T', ' ')}  {event} "
+    left_out = False
+    others = [key for key in entry if key not in (*_FIRST, *_BOOKKEEPING)]
+    for key in (*_FIRST, *others):
+        value = entry.get(key)
+        if value in (None, "", []):
+            continue
+        part = f" {terminal(str(key), 20)}={_short(key, value)}"
+        if len(line) + len(part) <= LINE:
+            line += part
+        else:
+            left_out = True
+    return f"{line} …" if left_out else line

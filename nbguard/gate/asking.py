@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from nbguard.gate import faces
@@ -21,10 +22,16 @@ from nbguard.report.words import Outcome
 
 if TYPE_CHECKING:
     from nbguard.artifact.model import LoadRequest
+    from nbguard.gate.slot import Slot
     from nbguard.policy import Decision
     from nbguard.report.model import Report
 
 log = logging.getLogger("nbguard")
+MOST_NAMED = 12
+"""Targets named in the line about what a cell's acceptance covered."""
+_telling = threading.Lock()
+_covered: tuple[Slot, list[str]] | None = None
+"""Where that line of the last such cell stands, and what it names."""
 
 
 def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
@@ -70,6 +77,9 @@ def _why(report: Report, decision: Decision) -> str:
 def _tell(report: Report, decision: Decision, request: LoadRequest, told: Outcome) -> None:
     """Show an outcome in the cell or on a terminal. A script has the exception and the log."""
     if faces.kernel() is not None:
+        if any(rule.startswith("approval.cell-") for rule in decision.rules):
+            _tell_covered(report)
+            return
         from nbguard.gate.slot import take
         from nbguard.gate.widget import show_static
         from nbguard.report import html as report_html
@@ -82,3 +92,24 @@ def _tell(report: Report, decision: Decision, request: LoadRequest, told: Outcom
             show_static(slot, report, decision, told, loader=request.loader)
     elif faces.frontend() == "terminal":
         print(report_text.outcome_line(report, told), file=sys.stderr)
+
+
+def _tell_covered(report: Report) -> None:
+    """One line in a cell for all loads that its acceptance covers: their report stands above, with the answer."""
+    from nbguard.gate.slot import Slot, running_cell
+    from nbguard.report.escape import html, terminal
+
+    global _covered
+    with _telling:
+        slot, targets = _covered if _covered is not None and _covered[0].cell == running_cell() != "" else (Slot(), [])
+        if report.target not in targets:
+            targets.append(report.target)
+        _covered = slot, targets
+        words = "Loaded, as accepted for this cell: "
+        names = ", ".join(f"<b>{html(target, 120)}</b>" for target in targets[:MOST_NAMED])
+        more = f" and {len(targets) - MOST_NAMED} more" if len(targets) > MOST_NAMED else ""
+        slot.show_static(
+            f'<p class="tex2jax_ignore mathjax_ignore" style="color:var(--jp-ui-font-color2,#59636e)">'
+            f"✓ {words}{names}{more}</p>",
+            f"nbguard: {words}{', '.join(terminal(target, 120) for target in targets[:MOST_NAMED])}{more}",
+        )

@@ -23,7 +23,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.display_id = f"nbguard-{uuid.uuid4().hex}"
-        self.cell = _cell()
+        self.cell = running_cell()
         self.used = False
 
     def show(self, bundle: dict[str, Any]) -> None:
@@ -51,10 +51,10 @@ def take() -> Slot:
     """The place that a progress bar left behind in this very cell, or a new one."""
     slot: Slot | None = getattr(_left, "slot", None)
     _left.slot = None
-    return slot if slot is not None and slot.cell and slot.cell == _cell() else Slot()
+    return slot if slot is not None and slot.cell and slot.cell == running_cell() else Slot()
 
 
-def _cell() -> str:
+def running_cell() -> str:
     """The message that the running cell came with; empty where there is no kernel."""
     running = faces.kernel()
     header = faces.parent(running).get("header") if running is not None else None

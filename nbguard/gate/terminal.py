@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from nbguard.gate import faces
@@ -39,7 +40,7 @@ def ask_in_terminal(report: Report, decision: Decision, request: LoadRequest, as
     _show(report, decision, request)
     with interruptible():
         try:
-            choice, reason = _read_danger(asked) if asked.form == "danger" else _read(asked)
+            choice, reason = _read_danger(report, asked) if asked.form == "danger" else _read(report, asked)
         except EOFError:
             choice, reason = "refuse", "no answer"
         except NotImplementedError:  # ipykernel's StdinNotImplementedError: there is nobody to type
@@ -67,7 +68,7 @@ def _show(report: Report, decision: Decision, request: LoadRequest) -> None:
     print()
 
 
-def _read(asked: Question) -> tuple[Choice, str]:
+def _read(report: Report, asked: Question) -> tuple[Choice, str]:
     words: dict[str, Choice] = {"no": "refuse", "n": "refuse", "refuse": "refuse", "": "refuse"}
     offered = []
     if "once" in asked.offers:
@@ -76,7 +77,9 @@ def _read(asked: Question) -> tuple[Choice, str]:
     if "always" in asked.offers:
         words["always"] = "always"
         offered.append("always (exactly this content from now on)")
-    prompt = f"nbguard: load it? Type {' or '.join(offered)}, or press Enter for no: "
+    # The verdict again: of a long report, its beginning is no longer on the screen.
+    print(f"nbguard {report_text.verdict_line(report)}")
+    prompt = f"Load it? Type {' or '.join(offered)}, or press Enter for no: "
     for _ in range(_TRIES):
         choice = words.get(input(prompt).strip().lower())
         if choice is not None:
@@ -85,9 +88,10 @@ def _read(asked: Question) -> tuple[Choice, str]:
     return "refuse", "no valid answer"
 
 
-def _read_danger(asked: Question) -> tuple[Choice, str]:
+def _read_danger(report: Report, asked: Question) -> tuple[Choice, str]:
+    print(f"nbguard {report_text.verdict_line(report)}")
     for sentence in asked.ticks:
-        print("  • " + terminal(sentence, 400))
+        print(_point(sentence))
     print("Do not load it. Press Enter to refuse.")
     if input(f"If you must, type “{ANYWAY}”: ").strip().lower() != ANYWAY:
         return "refuse", ""
@@ -99,3 +103,15 @@ def _read_danger(asked: Question) -> tuple[Choice, str]:
     if "always" in asked.offers and input("Type “always” to allow exactly this content from now on: ") == "always":
         return "always", reason
     return "once", reason
+
+
+def _point(sentence: str) -> str:
+    """One line of a list, cut and wrapped between words."""
+    whole = terminal(sentence, 4_000)
+    short = textwrap.shorten(whole, 400, placeholder=" …") if len(whole) > 400 else whole
+    if len(short) < 40 < len(whole):  # one endless word, which has no place to be cut at
+        short = terminal(sentence, 400)
+    width = max(40, min(110, shutil.get_terminal_size().columns))
+    return textwrap.fill(
+        short, width, initial_indent="  • ", subsequent_indent="    ", break_on_hyphens=False, break_long_words=True
+    )

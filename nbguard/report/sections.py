@@ -134,10 +134,15 @@ _PROVENANCE_LABELS = {
 }
 
 
+def _label(key: str) -> str:
+    """What a fact is called; one that is named after a file or repository keeps that name."""
+    return key if "/" in key or "." in key else key.replace("_", " ").capitalize()
+
+
 def provenance(report: Report, rules: tuple[str, ...] = ()) -> str:
     """Where it came from, the digest that an approval is bound to, and the ids of the `rules` that decided."""
     rows = [
-        (_PROVENANCE_LABELS.get(key, key.replace("_", " ").capitalize()), words.fact(key, value))
+        (_PROVENANCE_LABELS.get(key) or _label(key), words.fact(key, value))
         for key, value in list(report.provenance.items())[:20]
     ]
     if report.artifact.commit and "commit" not in report.provenance:

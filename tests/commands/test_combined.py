@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbguard.artifact.model import Artifact, ArtifactFile
 from nbguard.commands.combined import combine, strictest
 from nbguard.policy import Decision
+from nbguard.report import sections
 from nbguard.report.model import (
     Call,
     CodeFile,
@@ -56,6 +57,14 @@ def test_nothing_is_lost():
     assert set(both.contract.local_modules) == {"a.pkl", "org/name"}
     assert both.summary == ("a.pkl: It loads.", "org/name: It loads.")
     assert len(both.not_scanned) == 2
+
+
+def test_where_it_came_from_names_the_targets_unchanged():
+    both = combine([report("my_a.pkl", "path", Verdict.SAFE), report("org/name", "hub", Verdict.SAFE)], "2 loads")
+    page = sections.provenance(both)
+    assert "my_a.pkl, org/name" in page.split("</summary>")[0]
+    assert "<dt>my_a.pkl</dt>" in page
+    assert "<dt>org/name</dt>" in page
 
 
 def test_the_strictest_decision_counts():

@@ -157,6 +157,37 @@ def test_a_terminal_is_shown_no_control_sequence(
     assert "SAFE" in shown.err
 
 
+@pytest.mark.parametrize("verdict", [Verdict.REVIEW, Verdict.DANGER])
+def test_verdict_and_target_stand_beside_the_prompt(
+    terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verdict: Verdict
+) -> None:
+    before: list[str] = []
+
+    def read(prompt: str = "") -> str:
+        before.append(capsys.readouterr().out)
+        return ""
+
+    monkeypatch.setattr("builtins.input", read)
+    asked = report(verdict)
+    gate.ask(asked, decision(verdict), REQUEST)
+    ending = before[0].split("Where it came from")[-1]
+    assert verdict.word.upper() in ending
+    assert asked.target in ending
+
+
+def test_the_danger_prompt_cuts_and_wraps_between_words(
+    terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(monkeypatch, "")
+    monkeypatch.setenv("COLUMNS", "60")
+    words = " ".join(f"word{n:04}" for n in range(100))
+    finding = Finding("r", Severity.HIGH, "f", "", words)
+    gate.ask(replace(report(Verdict.DANGER), findings=(finding,)), decision(Verdict.DANGER), REQUEST)
+    told = capsys.readouterr().out.split("Where it came from")[-1].split("  • ")[1].split("Do not load it")[0]
+    assert max(map(len, told.splitlines())) <= 60
+    assert set(told.replace("HIGH:", "").replace("…", "").split()) <= set(words.split())
+
+
 def test_an_interrupt_is_passed_on(terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(prompt: str = "") -> str:
         raise KeyboardInterrupt

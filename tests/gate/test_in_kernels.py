@@ -53,6 +53,20 @@ def test_a_click_reaches_the_busy_cell(kernel: Kernel, choice: str) -> None:
     assert "REVIEW" in shown["text/plain"]
 
 
+def test_what_a_cells_acceptance_covers_is_one_line(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "from dataclasses import replace\n"
+        "d = replace(decision(Verdict.REVIEW), action='allow', rules=('approval.cell-1',))\n"
+        "for name in ('first.pt', 'second.pt', 'first.pt'):\n"
+        "    gate.announce(replace(report(Verdict.REVIEW), target=name), d, REQUEST)"
+    )
+    cell.finish()
+    (shown,) = cell.shown.values()
+    assert shown["text/plain"] == "nbguard: Loaded, as accepted for this cell: first.pt, second.pt"
+    assert "<b>second.pt</b>" in shown["text/html"]
+    assert "details" not in shown["text/html"]
+
+
 def test_danger_takes_details_ticks_and_a_reason(kernel: Kernel) -> None:
     cell = kernel.run("answer = ask(Verdict.DANGER); print('->', answer.choice, answer.reason)")
     cell.question()
