@@ -32,7 +32,7 @@ class VerdictWords:
 
 
 VERDICTS: dict[Verdict, VerdictWords] = {
-    Verdict.SAFE: VerdictWords("Safe", "✓", "Only data that is explained to the last byte of code. Nothing else runs."),
+    Verdict.SAFE: VerdictWords("Safe", "✓", "Only data; loading it runs no code of the model's."),
     Verdict.REVIEW: VerdictWords(
         "Review", "!", "Nothing known to be harmful, but a person should look before it loads."
     ),
@@ -136,6 +136,7 @@ _EFFECTS = (
     (("open", "os.", "shutil.", "tempfile.", "mmap."), "read, write or remove files"),
     (("exec", "compile", "code.", "import", "marshal."), "run source code"),
     (("ctypes.",), "reach into memory"),
+    (("pickle.",), "unpickle further programs"),
 )  # fmt: skip
 """Beginnings of audit events (docs.python.org/3/library/audit_events.html), and what they come to."""
 
@@ -166,7 +167,7 @@ def contract_sentences(report: Report) -> list[str]:
         called = sum("reduce" in use.verbs for use in contract.globals)
         out.append(
             f"It may use {plural(len(contract.globals), 'name')} from {listed}{more}; "
-            f"{called or 'none'} of them may be called, with the arguments that were seen."
+            + (f"{called} of them may be called, with the arguments that were seen." if called else "none is called.")
         )
     else:
         out.append("It may use no Python names.")

@@ -19,6 +19,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _SCRIPT = re.compile(
     rb"^\s*(?:#!.*\b(?:python|sh|bash|perl|node)\b|(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty)\b)", re.M
 )
+_MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _DOCUMENTS = (".md", ".rst", ".html", ".htm", ".ipynb")
 
 
@@ -74,6 +76,24 @@ def _latin(job: Job) -> bool:
 def _text(job: Job) -> Facts:
     from nbguard.scanners import configs
 
+    if job.head.startswith(_LFS_POINTER):
+        return unverifiable(
+            job,
+            "git-lfs",
+            "format.pointer",
+            "This is not the file but a git-lfs pointer to it.",
+            meaning="The model itself was not fetched, so nothing of it was looked at.",
+            remedy="Fetch it with git lfs pull and scan again.",
+        )
+    if job.suffix in _MODELS and not job.member:
+        return unverifiable(
+            job,
+            "text",
+            "format.mismatch",
+            f"Its name ends in {job.suffix}, and its content is text.",
+            meaning="No loader of such files can read it; what another program would make of it cannot be said.",
+            remedy="Check that the download is complete: error pages are often saved under the model's name.",
+        )
     stripped = job.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if stripped[:1] in (b"{", b"["):
         if job.size <= MAX_JSON:

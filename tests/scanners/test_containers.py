@@ -466,3 +466,18 @@ def test_a_file_that_changes_while_it_is_read_is_unverifiable(tmp_path: Path) ->
         report = scan_opened(opened)
     assert report.verdict is Verdict.UNVERIFIABLE
     assert "source.changed" in rules(report)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.pt", "weights.joblib", "a.npy", "model.safetensors"])
+def test_text_under_a_models_name_is_no_model(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("hello world, this page was not found\n")
+    report = scan(str(tmp_path / name))
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+def test_a_pointer_is_not_the_file(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12\n"
+    (tmp_path / "pytorch_model.bin").write_text(pointer)
+    report = scan(str(tmp_path / "pytorch_model.bin"))
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert [f.rule for f in report.findings] == ["format.pointer"]
