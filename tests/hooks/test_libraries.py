@@ -206,3 +206,17 @@ print(type(pickle.load(open({str(path)!r}, "rb"))).__name__)
     done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "violation" not in done.stderr.lower()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_importing_may_leave_byte_code_behind(keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                              person: Asker) -> None:  # fmt: skip
+    """A module that the load imports for the first time is compiled, and Python writes that beside it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", not keep)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"mine_{keep}".lower()
+    (tmp_path / f"{module}.py").write_text("class Thing:\n    pass\n")
+    loaded = pickle.loads(b"\x80\x02c" + module.encode() + b"\nThing\n)\x81.")
+    assert type(loaded).__module__ == module
+    assert (tmp_path / "__pycache__").exists() is keep
+    monkeypatch.delitem(sys.modules, module)

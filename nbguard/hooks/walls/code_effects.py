@@ -140,7 +140,7 @@ def _judge(grant: Grant, event: str, args: tuple[Any, ...], everything: bool) ->
     if event == "os.putenv" and args and args[0] in SETTINGS:
         return
     frame = sys._getframe(2)
-    if event == "open" and id(frame.f_code) in _IMPORT_SYSTEM and effects._of_import_system(event, args, grant):
+    if event == "open" and id(frame.f_code) in _IMPORT_SYSTEM and effects._of_import_system(frame, event, args, grant):
         return
     if event in CLAIMING or event == "marshal.loads":
         if _may_make(event, args, frame):

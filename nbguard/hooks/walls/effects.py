@@ -125,7 +125,7 @@ def _imports(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
     while frame is not None and frame.f_code.co_filename in (__file__, _AUDIT, FILENAME):
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
-        return _of_extension(frame) or _of_import_system(event, args, grant)
+        return _of_extension(frame) or _of_import_system(frame, event, args, grant)
     below: FrameType | None = None
     for _ in range(_DEEPEST):
         if frame is None or frame.f_code.co_filename.startswith(_HOOKS):
@@ -156,14 +156,17 @@ def _of_extension(frame: FrameType) -> bool:
     return isinstance(origin, str) and trust.is_installed(origin)
 
 
-def _of_import_system(event: str, args: tuple[Any, ...], grant: Grant) -> bool:
+def _of_import_system(frame: FrameType, event: str, args: tuple[Any, ...], grant: Grant) -> bool:
     """What importlib itself does: it reads and runs modules, and writes their byte code beside them."""
     if event == "exec":
         return _may_import(args[0].co_filename, grant)
     if event == "compile":
         return _may_import(os.fsdecode(args[1]), grant)
     if event in ("open", "os.rename", "os.mkdir", "os.remove"):
-        path = os.fsdecode(args[0]) if isinstance(args[0], str | bytes) else ""
+        named = args[0]
+        if isinstance(named, int) and frame.f_code.co_name == "_write_atomic":
+            named = frame.f_locals.get("path")  # it opened that file by its name a line before
+        path = os.fsdecode(named) if isinstance(named, str | bytes) else ""
         folder = os.path.basename(os.path.dirname(path))
         return "__pycache__" in (folder, os.path.basename(path)) or bool(
             sys.pycache_prefix and path.startswith(sys.pycache_prefix)
