@@ -43,7 +43,7 @@ def _enforced(report: Report, policy: Policy, situation: Situation) -> Decision:
         case Verdict.DANGER:
             return _danger(report, policy, situation, rules)
         case _:
-            reason = "It could not be read to the end, so nobody can say what loading it would do."
+            reason = "No policy lets something load that could not be read to the end."
             return Decision("deny", "blocked", (), (*rules, "unverifiable.never"), reason)
 
 

@@ -135,6 +135,11 @@ class GlobalUse:
     def dotted(self) -> str:
         return f"{self.module}.{self.name}"
 
+    @property
+    def makes_objects(self) -> bool:
+        """Whether it is used as a class: for making objects, or for what they are filled with."""
+        return bool({"newobj", "build", "mutated"} & set(self.verbs))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.dotted,

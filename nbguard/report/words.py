@@ -148,14 +148,23 @@ def _effect(event: str) -> str:
     return f"cause “{terminal(event, 40)}”"
 
 
+def _called(called: int, of: int) -> str:
+    if not called:
+        return "it is not called." if of == 1 else "none of them is called."
+    which = "it" if of == 1 else "all of them" if called == of else f"{called:,} of them"
+    return f"{which} may be called, with the arguments that were seen."
+
+
 def contract_sentences(report: Report) -> list[str]:
     """What loading may do if it is accepted, and that nothing else may. Names in it are not escaped."""
     contract = report.contract
     out: list[str] = []
     if contract.programs:
-        length = sum(p.length for p in contract.programs)
+        # One program that two loaders read differently is in the contract twice, and is the same bytes once.
+        programs = {(p.file, p.member, p.offset, p.sha256): p.length for p in contract.programs}
+        length = sum(programs.values())
         out.append(
-            f"It may run {plural(len(contract.programs), 'pickle program')}: exactly the {size(length)} "
+            f"It may run {plural(len(programs), 'pickle program')}: exactly the {size(length)} "
             "of instructions that were scanned."
         )
     else:
@@ -167,7 +176,7 @@ def contract_sentences(report: Report) -> list[str]:
         called = sum("reduce" in use.verbs for use in contract.globals)
         out.append(
             f"It may use {plural(len(contract.globals), 'name')} from {listed}{more}; "
-            + (f"{called} of them may be called, with the arguments that were seen." if called else "none is called.")
+            + _called(called, len(contract.globals))
         )
     else:
         out.append("It may use no Python names.")

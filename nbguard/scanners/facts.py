@@ -9,7 +9,7 @@ Facts travel from the worker process to the kernel as JSON, never as a pickle.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nbguard.artifact.model import canonical_digest
@@ -26,6 +26,8 @@ from nbguard.report.model import (
 
 LEVELS = ("data", "library", "unknown", "gadget")
 """From harmless to worst; merging two uses of one global keeps the worse."""
+MEANING = "What could not be read may hold anything, so that nobody can say what loading it would do."
+REMEDY = "Get the file again from its publisher. If it is the same there, ask for the model as safetensors."
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Facts:
         self.verdict = max(self.verdict, verdict)
 
     def unverifiable(self, rule: str, file: str, location: str, message: str, **text: str) -> None:
-        """Record that something could not be read to the end."""
+        """Record that something could not be read to the end; `text` may say more than `MEANING` and `REMEDY` do."""
+        text = {"meaning": MEANING, "remedy": REMEDY, **text}
         self.add(Finding(rule, Severity.HIGH, file, location, message, **text), Verdict.UNVERIFIABLE)
 
     def merge(self, other: Facts) -> None:
@@ -93,6 +96,15 @@ class Facts:
         for what, number in other.counts.items():
             self.counts[what] = self.counts.get(what, 0) + number
         self.weights_only = self.weights_only and other.weights_only
+
+    def read_too(self, other: Facts) -> None:
+        """Merge another reading of the same bytes: everything counts, and what this one said already is not repeated.
+
+        Two readings put the same harm in different places; the place is all that may differ.
+        """
+        said = {replace(f, location="") for f in self.findings}
+        other.findings = [f for f in other.findings if replace(f, location="") not in said]
+        self.merge(other)
 
     @property
     def layout_digest(self) -> str | None:

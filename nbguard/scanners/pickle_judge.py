@@ -385,15 +385,15 @@ class Judge:
         )
 
     def _library_objects(self) -> None:
-        by_library: dict[str, list[str]] = defaultdict(list)
+        by_library: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
         for use in self.facts.globals:
             rule = rules.lookup(use.module, use.name)
             if use.level == "library" and rule is not None:
-                by_library[rule.library].append(use.name)
-        for library, names in sorted(by_library.items()):
-            listed = ", ".join(sorted(set(names))[:12]) + (" …" if len(set(names)) > 12 else "")
-            self.facts.add(wording.library_objects(self.file, self.member, library, listed), Verdict.REVIEW)
-            self.facts.summary.append(f"It builds objects of {library}: {listed}.")
+                by_library[rule.library][not use.makes_objects].append(use.name)
+        for library, (made, used) in sorted(by_library.items()):
+            finding = wording.library_objects(self.file, self.member, library, made, used)
+            self.facts.add(finding, Verdict.REVIEW)
+            self.facts.summary.append(finding.message)
 
     def program_calls(self, sha256: str) -> None:
         """Turn the calls noted since the last program into the contract's."""

@@ -43,17 +43,33 @@ def unknown_class(file: str, location: str, seen: Seen, verbs: set[str], *, own:
     )
 
 
-def library_objects(file: str, location: str, library: str, listed: str) -> Finding:
-    """Objects of listed classes of one library."""
+def library_objects(file: str, location: str, library: str, made: list[str], used: list[str]) -> Finding:
+    """Listed classes of one library that objects are made of, and what else of it is named or called."""
     return Finding(
         "pickle.library-objects",
         Severity.LOW,
         file,
         location,
-        f"Builds objects of {library}: {listed}.",
-        meaning="Each class is listed and only gets state; its own code runs on the file's data.",
+        library_text(library, made, used),
+        meaning="Each name is listed. A class only gets state; its own code runs on the file's data.",
         remedy="Check that the file comes from where you think it does.",
     )
+
+
+def library_text(library: str, made: list[str], used: list[str]) -> str:
+    """One sentence; classes and functions are told apart by what the program does with them."""
+    parts = []
+    if made:
+        parts.append(f"builds objects of {library} ({_listed(made)})")
+    if used:
+        parts.append(f"uses {_listed(used)}" + ("" if made else f" of {library}"))
+    text = " and ".join(parts)
+    return text[:1].upper() + text[1:] + "."
+
+
+def _listed(names: list[str]) -> str:
+    names = sorted(set(names))
+    return ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
 
 
 def evidence(seen: Seen) -> str:

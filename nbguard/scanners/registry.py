@@ -66,7 +66,7 @@ def _together(readings: list[Facts]) -> Facts:
         other.containers = {k: v for k, v in other.containers.items() if k not in first.containers}
         if other.format not in ("", first.format):
             first.format = f"{first.format}+{other.format}"
-        first.merge(other)
+        first.read_too(other)
     return first
 
 

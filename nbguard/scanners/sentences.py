@@ -22,38 +22,50 @@ def summary(report: Report, facts: Mapping[str, Facts]) -> tuple[str, ...]:
     runs = [c for c in contract.code if c.kind == "python"]
     gadgets = [g.dotted for g in contract.globals if g.level == "gadget"]
     classes = [g for g in contract.globals if not g.dotted.startswith("__torch__.")]
-    unknown = [g.dotted for g in classes if g.level == "unknown"]
-    library = [g.dotted for g in classes if g.level == "library"]
+    unknown = [g for g in classes if g.level == "unknown"]
+    library = [g for g in classes if g.level == "library"]
     acting = [f for f in report.findings if f.rule in ("code.acts-at-import", "code.acts-at-load")]
     if gadgets:
         out.append(f"Loading this would call {_some(gadgets)}.")
     if acting:
         out.append(f"Its code acts as soon as it is loaded: {acting[0].file[:80]}, {acting[0].location}.")
     if runs and not acting:
+        come = "comes" if len(runs) == 1 else "come"
         out.append(
-            f"Loading this with trust_remote_code runs {_files(len(runs))} of Python code that come with the model."
+            f"Loading this with trust_remote_code runs {_files(len(runs))} of Python code that {come} with the model."
         )
     if any(c.kind == "torchscript" for c in contract.code):
         out.append("Loading this compiles TorchScript code that comes with the model.")
     if contract.native:
         out.append(f"It brings {_files(len(contract.native))} of machine code, which cannot be judged.")
-    if unknown and not gadgets:
-        out.append(f"It builds objects of classes that are not known here: {_some(unknown)}.")
-    if library and not gadgets:
-        out.append(f"It builds objects of {_packages(library)}: {_some(library)}.")
+    if not gadgets:
+        for made, text in ((True, "builds objects of classes"), (False, "uses names")):
+            if names := [g.dotted for g in unknown if g.makes_objects is made]:
+                out.append(f"{_lead(out)} {text} that are not known here: {_some(names)}.")
+        for made, text in ((True, "builds objects of"), (False, "uses functions and constants of")):
+            if names := [g.dotted for g in library if g.makes_objects is made]:
+                out.append(f"{_lead(out)} {text} {_packages(names)}: {_some(names)}.")
     if report.verdict is Verdict.UNVERIFIABLE:
         unread = next((f for f in report.findings if f.severity >= 3), None)
-        why = f": {unread.message.rstrip('.')}" if unread else ""
-        out.append(f"It could not be read to the end{why[:300]}.")
+        why = f" {unread.message.rstrip('.')[:300]}." if unread else ""
+        out.insert(0, f"What loading this would do cannot be said.{why}")
     if report.verdict is Verdict.SAFE:
         out.insert(
-            0, f"Loading this {built} and runs no code." if built else "Loading this reads data and runs no code."
+            0,
+            "A text file; no loader runs anything from it."
+            if len(loaded) == 1 and loaded[0].format == "text"
+            else f"Loading this {built or 'reads data'} and runs no code.",
         )
     elif not out and report.findings:
         out.append(report.findings[0].message[:300])
     if built and report.verdict is not Verdict.SAFE:
-        out.append(f"Besides, it {built}." if out else f"Loading this {built}.")
+        known = report.verdict is not Verdict.UNVERIFIABLE
+        out.append(f"{_lead(out)} {built}." if known else f"As far as it was read, it {built}.")
     return tuple(out)
+
+
+def _lead(before: list[str]) -> str:
+    return "It also" if before else "Loading this"
 
 
 def _built(loaded: list[Facts]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
 
+from nbguard.formats.npy import MAGIC as NPY
 from nbguard.formats.view import BytesView, FileView, View, buffered
 from nbguard.report.model import Verdict
 from nbguard.scanners.base import Job
@@ -76,8 +77,10 @@ def _joblib(job: Job, plainly: Facts) -> Facts:
     facts.format = "joblib"
     meant_plainly = job.loader in PICKLE_LOADERS and job.loader != "joblib.load"
     if plainly.verdict is Verdict.DANGER or meant_plainly:
-        plainly.regions = {}
-        facts.merge(plainly)
+        regions = dict(facts.regions)
+        plainly.read_too(facts)  # this way round: the plain reading knows where in the stream each name stands
+        plainly.format, plainly.regions = "joblib", regions
+        return plainly
     return facts
 
 
@@ -159,6 +162,10 @@ def as_pickle_too(job: Job) -> Facts:
     if not facts.programs and not _harms(facts):
         return nothing
     facts.format, facts.containers = "pickle", {}
+    if head.startswith(NPY):
+        # Its first byte is an opcode that always fails: a pickle load stops there, having run nothing. That harm lies
+        # further on still counts; that a header is no pickle is nothing to tell.
+        facts.findings = [f for f in facts.findings if f.rule != "pickle.unreadable"]
     return facts
 
 
