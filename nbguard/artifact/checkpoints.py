@@ -19,11 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nbguard.artifact.folders import READ_LIMIT
 from nbguard.artifact.model import NotScanned
 from nbguard.errors import TargetError
-
-READ_LIMIT = 64 << 20
-"""Bytes of a JSON file that is read here; index files of the largest models are a few megabytes."""
 
 TORCH_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt")
 """Weights that torch unpickles."""

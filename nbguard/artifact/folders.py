@@ -12,9 +12,16 @@ from collections.abc import Iterator
 
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import problem, sentence, shown
+from nbguard.errors import TargetError
 
 MAX_DEPTH = 32
 """Levels of folders below the one that was named."""
+MAX_LISTED = 20_000
+"""Files below the folder of one model; a folder with more is not what a loader should be given."""
+MODEL_DEPTH = 6
+"""Levels below the folder of one model; loaders open files two or three levels down."""
+READ_LIMIT = 64 << 20
+"""Bytes of a configuration or source file that is read to see which files a loader would open."""
 _UNWALKED = {
     ".git": "version control data, which no loader opens",
     ".hg": "version control data, which no loader opens",
@@ -77,3 +84,30 @@ def hub_cache(root: str) -> dict[str, str]:
 
 def inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def names_below(root: str) -> Iterator[str]:
+    """Relative names of the files of one model's folder, bounded; links to folders are not followed.
+
+    Raises TargetError where there are more than `MAX_LISTED`.
+    """
+    count = 0
+    for base, folders, names in os.walk(root):
+        depth = 0 if base == root else os.path.relpath(base, root).count(os.sep) + 1
+        folders[:] = [] if depth >= MODEL_DEPTH else [f for f in sorted(folders) if f not in (".git", "__pycache__")]
+        for name in sorted(names):
+            count += 1
+            if count > MAX_LISTED:
+                raise TargetError(f"{root} holds more than {MAX_LISTED:,} files; name the model's own folder.")
+            yield os.path.relpath(os.path.join(base, name), root).replace(os.sep, "/")
+
+
+def read_small(base: str, name: str, names: tuple[str, ...]) -> bytes | None:
+    """Up to `READ_LIMIT` bytes, and one more where there are more, of one of these `names`; None where it is none."""
+    if name not in names:
+        return None
+    try:
+        with open(os.path.join(base, *name.split("/")), "rb") as file:
+            return file.read(READ_LIMIT + 1)
+    except OSError:
+        return None

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from nbguard.artifact.checkpoints import READ_LIMIT, Choice, Reader, Selection, choose, code_closure
+from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
+from nbguard.artifact.folders import names_below, read_small
 from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader
 from nbguard.artifact.model import LoadRequest
 from nbguard.artifact.sources import Opened, open_files, open_path
@@ -28,10 +29,6 @@ from nbguard.errors import LoadBlocked, TargetError, TargetMissing
 from nbguard.hooks import grants, trust
 from nbguard.hooks.loaders.settled import Key, Settled
 
-MAX_LISTED = 20_000
-"""Files below one folder; a folder with more is not what `from_pretrained` should be given."""
-MAX_DEPTH = 6
-"""Levels below the folder; transformers itself opens files at most two levels down."""
 PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
 """Arguments that change what may happen; they go into the request that a person sees."""
 LOOKED_THROUGH = ("transformers", "torch", "huggingface_hub", "nbguard")
@@ -192,7 +189,7 @@ class RepositoryLoad:
         if found is None:
             seen = os.stat(place)
             key = ("local", place, f"{seen.st_dev}:{seen.st_ino}")
-            names = tuple(_listed(place)) if os.path.isdir(place) else (os.path.basename(place),)
+            names = tuple(names_below(place)) if os.path.isdir(place) else (os.path.basename(place),)
             found = self._sources[place, ""] = _Source(key, names)
         return found
 
@@ -216,7 +213,7 @@ class RepositoryLoad:
         if found.listing is not None:
             return reader(found.listing, token=self.options.token, cache_dir=self.options.cache_dir)
         base = os.path.realpath(source)
-        return lambda name: _read(base, name, found.names)
+        return lambda name: read_small(base, name, found.names)
 
     # deciding
 
@@ -335,26 +332,3 @@ def _text(value: Any) -> str | None:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float) else str(value)[:300]
-
-
-def _listed(root: str) -> Iterator[str]:
-    """Relative names of the files below a folder, bounded; links to folders are not followed."""
-    count = 0
-    for base, folders, names in os.walk(root):
-        depth = 0 if base == root else os.path.relpath(base, root).count(os.sep) + 1
-        folders[:] = [] if depth >= MAX_DEPTH else [f for f in sorted(folders) if f not in (".git", "__pycache__")]
-        for name in sorted(names):
-            count += 1
-            if count > MAX_LISTED:
-                raise TargetError(f"{root} holds more than {MAX_LISTED:,} files; name the model's own folder.")
-            yield os.path.relpath(os.path.join(base, name), root).replace(os.sep, "/")
-
-
-def _read(base: str, name: str, names: tuple[str, ...]) -> bytes | None:
-    if name not in names:
-        return None
-    try:
-        with open(os.path.join(base, *name.split("/")), "rb") as file:
-            return file.read(READ_LIMIT + 1)
-    except OSError:
-        return None
