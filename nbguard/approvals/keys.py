@@ -53,7 +53,11 @@ def permissions_of(report: Report) -> Permissions:
 
 
 def contract_key(report: Report) -> str:
-    return canonical_digest(["nbguard.approval/1", permissions_of(report)])
+    return permissions_key(permissions_of(report))
+
+
+def permissions_key(permissions: Mapping[str, Any]) -> str:
+    return canonical_digest(["nbguard.approval/1", permissions])
 
 
 def covered(files: Files, permissions: Mapping[str, Any], report: Report) -> bool:

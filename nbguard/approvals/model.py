@@ -7,7 +7,7 @@ approval.id, approval.who, approval.expires
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nbguard.errors import LoadBlocked
@@ -17,6 +17,25 @@ from nbguard.report.model import Severity, Verdict
 class RecordError(LoadBlocked):
     """Approvals or the audit log cannot be read or written. Nothing is loaded then: what was decided, or is decided
     now, could not be known later. The message is one plain sentence."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an approval came from that was not given here: a signed bundle."""
+
+    key: str
+    """Id of the public key that signed the bundle, 64 hex digits."""
+    name: str
+    """Under which that key is trusted here."""
+    bundle: str
+    """Id of the bundle."""
+    approval: str
+    """Id of the approval where it was given."""
+    imported: float
+    """Seconds since the epoch."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "imported": moment(self.imported)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,10 @@ class Approval:
     rules_version: str
     revoked: float | None = None
     """Seconds since the epoch."""
+    revoked_by: str = ""
+    revoked_why: str = ""
+    origin: Origin | None = None
+    """None: given by this user, here."""
     bulk: tuple[str, ...] = field(default=())
     """Paths of the large files that were hashed whole."""
     momentary: bool = False
@@ -63,10 +86,13 @@ class Approval:
             "created": moment(self.created),
             "expires": None if self.expires is None else moment(self.expires),
             "revoked": None if self.revoked is None else moment(self.revoked),
+            "revoked_by": self.revoked_by,
+            "revoked_reason": self.revoked_why,
             "who": self.who,
             "reason": self.reason,
             "rules_version": self.rules_version,
             "hashed": list(self.bulk),
+            "origin": None if self.origin is None else self.origin.to_json(),
         }
 
 
