@@ -117,5 +117,12 @@ class Loader:
     """One sentence for the table of loaders: what is enforced while it loads."""
     scanned: str
     """One sentence: what is only looked at before."""
+    group: str = ""
+    """Heading in the table of loaders, where it is not the first part of `name`."""
     tested: Literal["library", "stand-in"] = "library"
     """Whether the tests run the real library, or one with its signature where it does not fit."""
+
+    @property
+    def library(self) -> str:
+        """The library that it belongs to, as a heading."""
+        return self.group or self.name.partition(".")[0]

@@ -95,6 +95,7 @@ LOADERS = (
     ),
     Loader(
         name="from_pretrained",
+        group="transformers",
         module="",
         asks_about="the files that this class would open, at one commit, with the code and base models they name",
         enforced="the pinned commit; safetensors by handle; pickles as torch.load; code by digest, walls while it is "
@@ -103,6 +104,7 @@ LOADERS = (
     ),
     Loader(
         name="pipeline",
+        group="transformers",
         module="",
         asks_about="the same, for all parts of the pipeline at once",
         enforced="as from_pretrained",
