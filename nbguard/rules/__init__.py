@@ -98,7 +98,7 @@ def _texts() -> Iterator[tuple[str, str]]:
     root = files(__package__)
     for folder in (root, root / "globals"):
         for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-            if entry.name.endswith(".toml"):
+            if entry.name == "gadgets.toml" or (folder.name == "globals" and entry.name.endswith(".toml")):
                 yield entry.name, entry.read_text("utf-8")
 
 
