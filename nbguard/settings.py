@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from nbguard import settings_records
+
 if TYPE_CHECKING:
     from nbguard.scanners.base import Limits
 
@@ -46,6 +48,24 @@ class Settings:
     """Wall time that the scan of one file may take; beyond it the file is unverifiable."""
     scan_memory_mb: int = 4096
     """MiB of address space that the scanning process may use; beyond it the file is unverifiable."""
+    approvals_days: int = 0
+    """The most days that an approval lasts, whatever the policy says; 0: as the policy says."""
+    approvals_reasons: bool = False
+    """Every approval needs a reason."""
+    approvals_user_keys: bool = True
+    """Bundles of approvals are taken from keys that the user trusts, not only from those of the site."""
+    audit_leave_out: tuple[str, ...] = ()
+    """Fields that the audit log does not hold."""
+    audit_hash: tuple[str, ...] = ()
+    """Fields of which it holds a keyed hash only."""
+    audit_salt_file: str = ""
+    """Absolute path of the key of those hashes; empty: one of this user's own."""
+    audit_segment_mb: int = 16
+    """MiB after which the audit log begins a new segment."""
+    audit_keep_days: int = 0
+    """Days after which whole segments are deleted; 0: never."""
+    audit_keep_segments: int = 0
+    """Finished segments that are kept; 0: all."""
     problems: tuple[str, ...] = ()
     """Sentences: what could not be understood. Where there is one, `policy` is `strict` and `mode` is `enforce`."""
     notes: tuple[str, ...] = ()
@@ -173,6 +193,9 @@ def _checked(where: str, data: Mapping[str, Any], problems: list[str], *, site: 
         elif key == "scan" and isinstance(value, dict):
             _check_limits(where, value, problems, good)
             continue
+        elif key in settings_records.TABLES and isinstance(value, dict):
+            settings_records.check(where, key, value, problems, good)
+            continue
         else:
             problems.append(f"{where} has a key that nbguard does not know: {str(key)[:80]!r}.")
             continue
@@ -206,7 +229,7 @@ def _apply(settings: Settings, layer: _Layer, bound: bool, notes: list[str]) -> 
     """`settings` with the layer's values; where it is `bound`, only those that are at least as strict."""
     values = {key: value for key, value in layer.values.items() if key != "user_may_relax"}
     if bound:
-        for key in [k for k, v in values.items() if _laxer(k, v, getattr(settings, k))]:
+        for key in [k for k, v in values.items() if _laxer(k, v, values, settings)]:
             notes.append(
                 f"{layer.name} sets {key} to {values.pop(key)}, laxer than this site's {getattr(settings, key)};"
                 " left out."
@@ -214,7 +237,8 @@ def _apply(settings: Settings, layer: _Layer, bound: bool, notes: list[str]) -> 
     return replace(settings, **values)
 
 
-def _laxer(field: str, new: Any, old: Any) -> bool:
+def _laxer(field: str, new: Any, values: Mapping[str, Any], settings: Settings) -> bool:
+    old = getattr(settings, field)
     if field == "mode":
         return MODES.index(new) < MODES.index(old)
     if field == "policy":
@@ -222,4 +246,6 @@ def _laxer(field: str, new: Any, old: Any) -> bool:
 
         known = presets()
         return known[new].strictness < known[old].strictness
+    if field.startswith(("approvals_", "audit_")):
+        return settings_records.laxer(field, new, values, settings)
     return bool(new > old)

@@ -329,7 +329,11 @@ def test_danger_needs_words_and_a_policy(danger, marker, capsys, monkeypatch):
     assert cli.main(["approve", str(danger), "--i-accept-danger"]) == 2
     assert Store().list() == ()
     monkeypatch.setenv("NBGUARD_POLICY", "balanced")
-    assert cli.main(["approve", str(danger), "--i-accept-danger"]) == 0
+    capsys.readouterr()
+    assert cli.main(["approve", str(danger), "--i-accept-danger"]) == 2
+    assert "--reason" in capsys.readouterr().err
+    assert cli.main(["approve", str(danger), "--i-accept-danger", "--reason", "a test of ours"]) == 0
+    assert Store().list()[0].expires is not None
     assert not marker.exists()
 
 

@@ -122,3 +122,54 @@ def test_private_dir_is_for_this_user_only(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="exists"):
         settings.private_dir(tmp_path / "file")
+
+
+def test_records_are_set_for_the_site_and_for_a_user(layers):
+    found = layers(
+        None, '[approvals]\ndays = 30\nreasons = true\n[audit]\nleave_out = ["user"]\nhash = ["who"]\nkeep_days = 90'
+    )
+    assert (found.approvals_days, found.approvals_reasons, found.approvals_user_keys) == (30, True, True)
+    assert (found.audit_leave_out, found.audit_hash, found.audit_keep_days) == (("user",), ("who",), 90)
+    assert found.problems == ()
+
+
+def test_below_a_site_more_is_written_down_and_kept_longer_never_less(layers):
+    site = (
+        "[approvals]\ndays = 30\nreasons = true\nuser_keys = false\n"
+        '[audit]\nleave_out = ["user", "reason"]\nhash = ["target"]\nkeep_days = 90\nkeep_segments = 4'
+    )
+    more = layers(
+        site,
+        "[approvals]\ndays = 7\n[audit]\nleave_out = []\nhash = ['user']\nkeep_days = 0\nkeep_segments = 9",
+    )
+    assert (more.approvals_days, more.audit_leave_out, more.audit_hash) == (7, (), ("user",))
+    assert (more.audit_keep_days, more.audit_keep_segments, more.notes) == (0, 9, ())
+    less = layers(
+        site,
+        "[approvals]\ndays = 60\nreasons = false\nuser_keys = true\n"
+        "[audit]\nleave_out = ['user', 'why']\nhash = ['target', 'loader']\nkeep_days = 30\nkeep_segments = 1",
+    )
+    assert (less.approvals_days, less.approvals_reasons, less.approvals_user_keys) == (30, True, False)
+    assert (less.audit_leave_out, less.audit_hash) == (("reason", "user"), ("target",))
+    assert (less.audit_keep_days, less.audit_keep_segments) == (90, 4)
+    assert len(less.notes) == 7
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[audit]\nleave_out = ["verdict"]',
+        '[audit]\nleave_out = "user"',
+        "[audit]\nkeep_days = -1",
+        "[audit]\nkeep_days = true",
+        '[audit]\nsalt_file = "here"',
+        "[audit]\nsegments = 3",
+        "[approvals]\ndays = 0",
+        "[approvals]\nreasons = 1",
+        "approvals = 3",
+    ],
+)
+def test_records_that_cannot_be_understood_mean_strict(layers, text):
+    found = layers(None, text)
+    assert found.policy == "strict"
+    assert found.problems

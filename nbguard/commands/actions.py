@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.errors import NbguardError
+from nbguard.policy import UNSAID, Policy, PolicyError, Unsaid, current, lifetime, needs_reason
 from nbguard.report.model import Report, Verdict
 
 if TYPE_CHECKING:
     from nbguard.approvals import Approval
     from nbguard.artifact.sources import Opened
-    from nbguard.policy import Policy
 
 Progress = Callable[[float, str], None]
 """Share done, 0 to 1, and what is being read."""
@@ -63,7 +63,7 @@ def approve(
     *,
     revision: str | None = None,
     reason: str = "",
-    expires: float | None = None,
+    expires: float | Unsaid | None = UNSAID,
     digest: str | None = None,
     accept_danger: bool = False,
     show: Callable[[Report], None] | None = None,
@@ -72,7 +72,7 @@ def approve(
     """Scan the target and record that it may be loaded; `show` is called with the report before anything is recorded.
 
     Args:
-        expires: seconds since the epoch; None: never.
+        expires: seconds since the epoch; None: never. Without it, as the policy says.
         digest: refuse unless the artifact's digest begins with this.
         accept_danger: what is known to be harmful or unexplained may be approved too, where the policy counts that.
 
@@ -82,18 +82,19 @@ def approve(
         RecordError: approvals or audit log cannot be written; nothing was approved.
     """
     from nbguard.approvals import AuditLog, RecordError, Store
-    from nbguard.policy import current
 
+    policy = current()
     wanted = None if digest is None else _digits(digest)
     with open_target(target, revision) as opened:
         report = scan_opened(opened, target, progress)
         if show is not None:
             show(report)
-        _may_be_approved(report, current(), accept_danger)
+        _may_be_approved(report, policy, accept_danger)
+        until = _until(policy, report.verdict, expires, reason)
         if wanted is not None and not report.artifact.digest.startswith(wanted):
             raise ActionError(f"The content is not the one named: its digest is {report.artifact.digest}.")
         store = Store()
-        given = store.remember(report, opened, getpass_user(), reason, expires)
+        given = store.remember(report, opened, getpass_user(), reason, until)
     try:
         AuditLog().record(
             "approval.given",
@@ -111,16 +112,55 @@ def approve(
     return given, report
 
 
-def revoke(what: str) -> tuple[Approval, ...]:
+def revoke(what: str, reason: str = "") -> tuple[Approval, ...]:
     """Revoke by id, target or digest; returns what was in force. Raises ActionError where nothing goes by that."""
-    from nbguard.approvals import AuditLog, Store
+    from nbguard.approvals import Store
 
-    found = Store().revoke(what)
+    found = Store().revoke(what, getpass_user(), reason)
     if not found:
-        raise ActionError("No approval in force goes by that id, target or digest; see 'nbguard approvals'.")
+        raise ActionError(_NOTHING_GOES_BY_IT)
     for approval in found:
-        AuditLog().record("approval.revoked", approval=approval.id, target=approval.target, artifact=approval.artifact)
+        _note("approval.revoked", approval, reason=reason)
     return found
+
+
+def expire(what: str, when: float) -> tuple[Approval, ...]:
+    """Let approvals end at `when` (seconds since the epoch), where that is sooner; returns them as they are now.
+
+    Raises:
+        ActionError: nothing in force goes by that id, target or digest, or all of it ends sooner already.
+    """
+    from nbguard.approvals import Store
+    from nbguard.approvals.store import goes_by
+
+    store = Store()
+    found = store.expire(what, when)
+    if not found:
+        if any(goes_by(approval, what) for approval in store.list()):
+            raise ActionError("It ends sooner already. For longer, look at the content and approve it again.")
+        raise ActionError(_NOTHING_GOES_BY_IT)
+    for approval in found:
+        _note("approval.expires", approval, expires=approval.to_json()["expires"])
+    return found
+
+
+def prune(ended_before: float, *, dry_run: bool = False) -> tuple[Approval, ...]:
+    """Delete approvals that were revoked or expired before this moment; the audit log keeps that they were given."""
+    from nbguard.approvals import Store
+
+    found = Store().prune(ended_before, dry_run=dry_run)
+    for approval in () if dry_run else found:
+        _note("approval.pruned", approval)
+    return found
+
+
+def _note(event: str, approval: Approval, **more: object) -> None:
+    from nbguard.approvals import AuditLog
+
+    AuditLog().record(event, approval=approval.id, target=approval.target, artifact=approval.artifact, **more)
+
+
+_NOTHING_GOES_BY_IT = "No approval in force goes by that id, target or digest; see 'nbguard approvals'."
 
 
 def expiry(text: str, now: float | None = None) -> float | None:
@@ -156,6 +196,18 @@ def getpass_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user without an entry or environment
         return "unknown"
+
+
+def _until(policy: Policy, verdict: Verdict, asked: float | Unsaid | None, reason: str) -> float | None:
+    """When the approval ends. Raises ActionError: too late for the policy, or without the reason that it asks for."""
+    if needs_reason(policy, verdict) and not reason.strip():
+        raise ActionError(
+            f"The policy {policy.name!r} asks for a reason here; say it with --reason. Nothing was recorded."
+        )
+    try:
+        return lifetime(policy, verdict, asked)
+    except PolicyError as error:
+        raise ActionError(f"{error} Nothing was recorded.") from None
 
 
 def _may_be_approved(report: Report, policy: Policy, accept_danger: bool) -> None:

@@ -138,8 +138,11 @@ def _accepted(items: list[_Item]) -> contextlib.AbstractContextManager[None]:
     if answer.choice not in ("once", "always") or answer.choice not in decision.offers:
         raise LoadBlocked("Refused: the cell was not run, and nothing was loaded.", report)
     if answer.choice == "always":
+        from nbguard import policy
+
         for item in asked:
-            approvals.Store().remember(item.report, item.opened, answer.who, answer.reason)
+            expires = policy.lifetime(policy.current(), item.report.verdict)
+            approvals.Store().remember(item.report, item.opened, answer.who, answer.reason, expires)
     return approvals.accepted([(item.report, item.opened) for item in asked], answer.who)
 
 

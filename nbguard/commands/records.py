@@ -18,6 +18,7 @@ from typing import Any
 from nbguard.approvals import Approval, AuditLog, Store
 from nbguard.approvals.model import moment
 from nbguard.commands import actions
+from nbguard.policy import UNSAID
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report
 
@@ -42,7 +43,7 @@ def approve(options: argparse.Namespace) -> int:
         options.target,
         revision=options.revision,
         reason=options.reason,
-        expires=None if options.expires is None else actions.expiry(options.expires),
+        expires=UNSAID if options.expires is None else actions.expiry(options.expires),
         digest=options.digest,
         accept_danger=options.i_accept_danger,
         show=show,

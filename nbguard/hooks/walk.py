@@ -170,7 +170,7 @@ def _policy() -> Policy:
     from nbguard.hooks.guarding import policy_name
 
     configured, name = policy.current(), policy_name.get()
-    wanted = policy.presets()[name] if name is not None else configured
+    wanted = policy.named(name) if name is not None else configured
     return wanted if wanted.strictness >= configured.strictness else configured
 
 
@@ -205,9 +205,11 @@ def _somebody_there() -> bool:
 
 
 def _remember(report: Report, opened: Opened, answer: Answer) -> None:
+    from nbguard import policy
     from nbguard.approvals import Store
 
-    Store().remember(report, opened, answer.who, answer.reason)
+    expires = policy.lifetime(_policy(), report.verdict)
+    Store().remember(report, opened, answer.who, answer.reason, expires)
 
 
 def _message(report: Report, reason: str) -> str:

@@ -6,14 +6,26 @@ decision = decide(report, current(), Situation(person=True))
 from __future__ import annotations
 
 from nbguard.policy.decide import decide
+from nbguard.policy.lifetimes import UNSAID, Unsaid, lifetime, narrowed, needs_reason
 from nbguard.policy.model import Action, Decision, Form, Policy, PolicyError, Situation
 from nbguard.policy.presets import presets
 
-__all__ = ["Action", "Decision", "Form", "Policy", "PolicyError", "Situation", "current", "decide", "presets"]
+__all__ = [
+    "UNSAID", "Action", "Decision", "Form", "Policy", "PolicyError", "Situation", "Unsaid", "current", "decide",
+    "lifetime", "named", "needs_reason", "presets",
+]  # fmt: skip
 
 
 def current() -> Policy:
     """The policy that holds now, read anew from all layers; `strict` where they cannot be understood."""
     from nbguard import settings
 
-    return presets()[settings.load().policy]
+    found = settings.load()
+    return narrowed(presets()[found.policy], found)
+
+
+def named(name: str) -> Policy:
+    """A policy by its name, with what the settings ask for beyond it."""
+    from nbguard import settings
+
+    return narrowed(presets()[name], settings.load())

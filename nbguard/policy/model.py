@@ -21,6 +21,10 @@ Form = Literal["compact", "full", "danger", "blocked"]
 
 SOURCE_KINDS: tuple[str, ...] = get_args(SourceKind)
 OFFERS = ("once", "always")
+VERDICTS = ("safe", "review", "danger")
+"""Those that can be approved."""
+MOST_DAYS = 3_650
+"""An approval for longer than ten years is one without an end."""
 
 
 class PolicyError(NbguardError):
@@ -55,6 +59,13 @@ class Policy:
     danger_stored: bool
     """Whether an approval given before counts; it is the only way in which danger ever loads without a question."""
     danger_offers: tuple[str, ...]
+    approval_days: tuple[int, int, int]
+    """After how many days an approval of something safe, to be reviewed, dangerous ends where nobody said when; 0: it
+    has no end."""
+    approval_most_days: int
+    """The most days that a person may say; 0: any."""
+    approval_reasons: tuple[str, ...]
+    """Verdicts, of `safe`, `review`, `danger`, whose approval needs a reason."""
 
     @classmethod
     def from_mapping(cls, name: str, data: Mapping[str, Any]) -> Policy:
@@ -63,10 +74,17 @@ class Policy:
         Raises:
             PolicyError: a key is missing, unknown, or has a value that it cannot have.
         """
-        top = _Table(name, data, ("strictness", "about", "sources", "safe", "review", "danger"))
+        top = _Table(name, data, ("strictness", "about", "sources", "safe", "review", "danger", "approvals"))
         safe = top.table("safe", ("person", "headless", "offers"))
         review = top.table("review", ("person", "stored", "offers"))
         danger = top.table("danger", ("person", "stored", "offers"))
+        kept = top.table("approvals", ("days", "most_days", "reasons"))
+        days = kept.table("days", VERDICTS)
+        reasons = kept.several("reasons", VERDICTS)
+        offers = {kind: table.several("offers", OFFERS) for kind, table in (("safe", safe), ("review", review))}
+        for kind, offered in offers.items():
+            if kind in reasons and "always" in offered:  # only the form of a danger asks for a reason
+                raise PolicyError(f"policy {name}.{kind}: 'always' cannot be offered where an approval needs a reason.")
         return cls(
             name=name,
             strictness=top.typed("strictness", int),
@@ -74,13 +92,16 @@ class Policy:
             sources=top.several("sources", SOURCE_KINDS),
             safe_person=safe.one_of("person", ("ask", "allow")),
             safe_headless=safe.one_of("headless", ("allow", "sources", "refuse")),
-            safe_offers=safe.several("offers", OFFERS),
+            safe_offers=offers["safe"],
             review_person=review.one_of("person", ("ask", "refuse")),
             review_stored=review.typed("stored", bool),
-            review_offers=review.several("offers", OFFERS),
+            review_offers=offers["review"],
             danger_person=danger.one_of("person", ("ask", "refuse")),
             danger_stored=danger.typed("stored", bool),
             danger_offers=danger.several("offers", OFFERS),
+            approval_days=(days.days("safe"), days.days("review"), days.days("danger")),
+            approval_most_days=kept.days("most_days"),
+            approval_reasons=reasons,
         )
 
 
@@ -107,6 +128,12 @@ class _Table:
         if type(value) is not kind:
             raise PolicyError(f"policy {self._where}: {key} must be of type {kind.__name__}.")
         return value
+
+    def days(self, key: str) -> int:
+        value = self.typed(key, int)
+        if not 0 <= value <= MOST_DAYS:
+            raise PolicyError(f"policy {self._where}: {key} must be a number of days from 0 to {MOST_DAYS}.")
+        return int(value)
 
     def one_of(self, key: str, choices: tuple[str, ...]) -> Any:
         value = self._data[key]

@@ -214,6 +214,7 @@ GOOD = {
     "safe": {"person": "ask", "headless": "refuse", "offers": ["once"]},
     "review": {"person": "ask", "stored": True, "offers": []},
     "danger": {"person": "refuse", "stored": False, "offers": []},
+    "approvals": {"days": {"safe": 0, "review": 90, "danger": 30}, "most_days": 365, "reasons": ["danger"]},
 }
 
 
@@ -234,6 +235,11 @@ def test_a_policy_from_data():
         {"danger": {"person": "ask", "stored": 1, "offers": []}},
         {"danger": {"person": "ask", "stored": True, "offers": ["forever"]}},
         {"danger": None},
+        {"approvals": {**GOOD["approvals"], "most_days": -1}},
+        {"approvals": {**GOOD["approvals"], "days": {"safe": 1, "review": 1}}},
+        {"approvals": {**GOOD["approvals"], "days": {"safe": 1, "review": 1, "danger": 4_000}}},
+        {"approvals": {**GOOD["approvals"], "reasons": ["unverifiable"]}},
+        {"approvals": {**GOOD["approvals"], "reasons": ["safe"]}, "safe": {**GOOD["safe"], "offers": ["always"]}},
     ],
     ids=str,
 )
