@@ -156,7 +156,9 @@ def version() -> str:
 @lru_cache(maxsize=1)
 def _digest() -> str:
     digest = hashlib.sha256()
-    for name, text in _texts():
+    from nbguard.rules.tables import texts
+
+    for name, text in (*_texts(), *texts()):
         digest.update(name.encode() + b"\0" + text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
