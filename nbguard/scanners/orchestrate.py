@@ -17,6 +17,7 @@ from nbguard.artifact.sources import HELD_OPEN, Opened, OpenedFile
 from nbguard.errors import TargetError
 from nbguard.report.model import Contract, FileReport, Finding, Report, Severity, Verdict
 from nbguard.scanners.base import Limits
+from nbguard.scanners.companions import settle
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
 from nbguard.scanners.pool import POOL, scan_file
@@ -54,6 +55,7 @@ def scan_opened(
     limits = limits or Limits()
     facts = _scan_all(opened, loader, limits, progress)
     resolve(opened, facts)
+    settle(opened, facts)
     inert = {path for path, found in facts.items() if _is_inert(path, found, opened, facts)}
     for file in opened.files:
         if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:
@@ -129,10 +131,10 @@ def _scan_one(
 
 
 def _siblings(file: OpenedFile, opened: Opened) -> frozenset[str]:
-    """Names of the other files in the same folder, which is where joblib's old format looks for arrays."""
-    folder = file.path.rpartition("/")[0]
-    paths = (f.path.rpartition("/") for f in opened.files if f is not file)
-    return frozenset(name for above, _, name in paths if above == folder)
+    """The other files below the folder of this one, which is where models look for arrays and data of their own."""
+    folder, slash, _ = file.path.rpartition("/")
+    others = (f.path for f in opened.files if f is not file)
+    return frozenset(path.removeprefix(folder + slash) for path in others if path.startswith(folder + slash))
 
 
 def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) -> bool:

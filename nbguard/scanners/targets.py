@@ -11,6 +11,7 @@ import re
 from nbguard.artifact.names import shown
 from nbguard.artifact.sources import Opened, open_path
 from nbguard.errors import TargetError, TargetMissing
+from nbguard.scanners.companions import beside
 
 _REPOSITORY = re.compile(
     r"(?:hf://)?(?P<id>[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}|[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,100}))?\Z"
@@ -37,7 +38,8 @@ def open_target(target: str | os.PathLike[str], revision: str | None = None) -> 
         raise TargetError("An empty name was given; name a file, a folder, or a Hub repository (org/name).")
     hub = name.startswith("hf://")
     if not hub and ("\0" in name or os.path.lexists(os.path.expanduser(name))):
-        return open_path(os.path.expanduser(name), target=shown(name))
+        place = os.path.expanduser(name)
+        return beside(open_path(place, target=shown(name)), folder=os.path.dirname(os.path.abspath(place)))
     if _ADDRESS.match(name):
         repo_id, named = _at_address(name)
         return _open_repo(repo_id, revision or named)

@@ -13,7 +13,6 @@ from nbguard.scanners.base import Job, plain, unread
 from nbguard.scanners.facts import Facts
 
 _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"GGUF", "gguf", "a GGUF model"),
     (0, b"lmgg", "ggml", "a GGML model"),
     (0, b"tjgg", "ggml", "a GGML model"),
     (0, b"fmgg", "ggml", "a GGML model"),
@@ -87,8 +86,6 @@ SCANNER = RecognisedScanner()
 
 
 _PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
-    (re.compile(rb"\x08[\x01-\x20](\x12[\x01-\x7f][\x20-\x7e]|\x3a|\x42|\x1a)"), (), "onnx", "an ONNX model"),
-    (re.compile(rb"\x08[\x01-\x20]"), (".onnx",), "onnx", "an ONNX model"),
     (re.compile(rb"[\x08\x0a]"), (".pb",), "tensorflow", "a TensorFlow graph"),
     (re.compile(rb"[\x08\x0a]"), (".mlmodel",), "coreml", "a Core ML model"),
     (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),

@@ -1,0 +1,106 @@
+"""Data in files of its own beside a model: opened with it, and judged as the numbers that its model takes it for.
+
+    opened = beside(open_path("model.onnx"))        # with "model.onnx_data", if the model names it
+    settle(opened, facts)                           # after every file was judged by itself
+
+A scanner says what its file claims with `claim(facts, "model.onnx_data", 4096)`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from nbguard.artifact.sources import Opened, OpenedFile, open_files
+from nbguard.errors import TargetError
+from nbguard.formats import onnx_model
+from nbguard.formats.view import FileView
+from nbguard.report.model import Verdict
+from nbguard.scanners.facts import Facts
+
+MAX_FILES = 5_000
+"""Data files of one model."""
+_CLAIM = "raw"
+
+
+def claim(facts: Facts, path: str, needed: int) -> None:
+    """Have the file `path` (relative to this one's folder) taken for raw data of at least `needed` bytes."""
+    facts.references.append(f"{_CLAIM}:{needed}:{path}")
+    if path not in facts.companions:
+        facts.companions.append(path)
+
+
+def plain_location(location: str) -> str | None:
+    """A location as a normal relative path below the model's folder; None where it leads anywhere else."""
+    if not location or "\\" in location or "\0" in location or ":" in location or location.startswith(("/", "~")):
+        return None
+    parts = PurePosixPath(location).parts
+    return "/".join(parts) if parts and ".." not in parts else None
+
+
+def beside(opened: Opened, *, folder: str | None = None) -> Opened:
+    """The same, with the data files that an ONNX model names below its folder, as far as they are there.
+
+    Args:
+        folder: where the model lies, as its loader sees it; by default, where the opened file lies.
+    """
+    if opened.kind not in ("path", "stream") or not opened.files:
+        return opened
+    root = folder if folder is not None else opened.root
+    names = [] if root is None else data_files(opened.files[0])
+    found: list[OpenedFile] = []
+    for name in names:
+        try:
+            found += open_files(root or ".", [name], target=opened.target, kind="path").files
+        except TargetError:
+            continue  # the scan says that it is missing, or where it leads
+    return replace(opened, files=(*opened.files, *found)) if found else opened
+
+
+def data_files(file: OpenedFile) -> list[str]:
+    """The files that an ONNX model names for its tensors, those below its folder; none where it is no ONNX model."""
+    view = FileView(file.fd, file.size)
+    if not onnx_model.looks_like(view):
+        return []
+    try:
+        model = onnx_model.read_model(view)
+    except onnx_model.OnnxError:
+        return []
+    names = (plain_location(e.location) for e in model.external)
+    return [n for n in dict.fromkeys(names) if n is not None][:MAX_FILES]
+
+
+def settle(opened: Opened, facts: dict[str, Facts]) -> None:
+    """Take what a model claims for the data that it is.
+
+    What is known as something else stays that, whoever claims it. In a folder, where other loaders open files too, only
+    what nobody knows is taken for data.
+    """
+    alone = opened.kind in ("path", "stream")
+    for file in opened.files:
+        folder = file.path.rpartition("/")[0]
+        for reference in facts[file.path].references:
+            kind, _, rest = reference.partition(":")
+            if kind != _CLAIM:
+                continue
+            needed, _, name = rest.partition(":")
+            path = os.path.join(folder, name)
+            claimed = opened.file(path)
+            if claimed is None or path == file.path:
+                continue
+            if claimed.size < int(needed):
+                facts[file.path].unverifiable(
+                    "data.cut-off", file.path, path[:200], "The file with its data is shorter than the model says."
+                )
+            if facts[path].verdict is Verdict.UNVERIFIABLE and (alone or facts[path].format == "unknown"):
+                facts[path] = Facts(
+                    format="raw-data",
+                    regions={"data": claimed.size},
+                    sha256=facts[path].sha256,
+                    containers={path: "raw-data"},
+                    blocks=[("", 0, claimed.size, "raw")],
+                )
+
+
+__all__ = ["beside", "claim", "data_files", "plain_location", "settle"]

@@ -1,0 +1,222 @@
+"""ONNX models: a graph of operators and their tensors.
+
+    facts = SCANNER.scan(job)
+
+What the standard's operators do is computing. What reaches further is said here: data files outside of the model's
+folder, addresses in memory, operators of libraries, compiled contexts, operators that call Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from nbguard.formats.onnx_model import STANDARD, OnnxError, OnnxModel, looks_like, read_model
+from nbguard.report.model import Finding, Severity, Verdict
+from nbguard.rules.tables import table
+from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.companions import claim, plain_location
+from nbguard.scanners.facts import Facts
+
+MEMORY = "*/_ORT_MEM_ADDR_/*"
+"""ONNX Runtime takes the offset of this "file" for an address in the process (`core/framework/tensorprotoutils.h`)."""
+ORT_CONFIG = "ort_config"
+"""Key of the metadata that ONNX Runtime takes session options from where `ORT_LOAD_CONFIG_FROM_MODEL` is set."""
+_MAX_FINDINGS = 20
+
+
+class OnnxScanner:
+    name = "onnx"
+
+    def recognise(self, job: Job) -> bool:
+        return (job.suffix == ".onnx" and not job.container and job.head[:1] == b"\x08") or looks_like(job.view)
+
+    def scan(self, job: Job) -> Facts:
+        try:
+            model = read_model(job.view)
+        except OnnxError as error:
+            return unverifiable(
+                job,
+                "onnx",
+                "onnx.malformed",
+                str(error),
+                meaning="What its loader would make of it cannot be said.",
+                remedy="Get the file again from its publisher, or export the model again with a current exporter.",
+            )
+        facts = plain(job, "onnx")
+        facts.blocks = [(name, offset, size, kind) for name, kind, offset, size in model.tensors]
+        nbytes = sum(size for _, _, _, size in model.tensors) + sum(e.needed for e in model.external)
+        facts.counts.update(tensors=len(model.tensors) + len(model.external), tensor_bytes=nbytes)
+        if job.size > job.limits.whole:
+            facts.marks.append(_structure(job, facts))
+        for rule, sentence in model.problems[:_MAX_FINDINGS]:
+            facts.unverifiable(rule, job.path, job.location, sentence)
+        _external(job, model, facts)
+        _operators(job, model, facts)
+        if ORT_CONFIG in model.metadata:
+            facts.add(
+                Finding(
+                    "onnx.session-options",
+                    Severity.MEDIUM,
+                    job.path,
+                    f"metadata {ORT_CONFIG}",
+                    "It brings options for ONNX Runtime's session.",
+                    evidence=model.metadata[ORT_CONFIG][:500],
+                    meaning="Where ORT_LOAD_CONFIG_FROM_MODEL is set, the model chooses how it is run.",
+                    remedy="Leave that variable unset.",
+                ),
+                Verdict.REVIEW,
+            )
+        return facts
+
+
+SCANNER = OnnxScanner()
+
+
+def _structure(job: Job, facts: Facts) -> str:
+    """Digest of everything but the tensors' numbers, which pins a large model's graph."""
+    digest, at = hashlib.sha256(), 0
+    for _, offset, size, _ in sorted((b for b in facts.blocks if b[1] and b[2] > 4096), key=lambda b: b[1]):
+        while at < offset:
+            piece = job.view.read(at, min(1 << 20, offset - at))
+            digest.update(piece)
+            at += len(piece)
+            if not piece:
+                raise OnnxError("The file was cut off while it was being read.")
+        at = offset + size
+    while piece := job.view.read(at, 1 << 20):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()
+
+
+def _external(job: Job, model: OnnxModel, facts: Facts) -> None:
+    """Data in other files: inside of the model's folder it is opened and pinned too, everything else is told."""
+    needed: dict[str, int] = {}
+    outside: dict[str, str] = {}
+    for one in model.external:
+        if one.location == MEMORY:
+            facts.add(
+                Finding(
+                    "onnx.memory-address",
+                    Severity.CRITICAL,
+                    job.path,
+                    one.tensor[:200],
+                    "A tensor takes its numbers from an address in the memory of this process.",
+                    evidence=f"location {MEMORY}, offset {one.offset}, length {one.length}"[:500],
+                    meaning="It would read whatever lies there, keys and tokens included, or crash the kernel.",
+                    remedy="Do not load it.",
+                ),
+                Verdict.DANGER,
+            )
+            continue
+        name = plain_location(one.location)
+        if name is None:
+            outside.setdefault(one.location[:300], one.tensor)
+            continue
+        if one.length is not None and one.length != one.needed and one.needed:
+            facts.unverifiable(
+                "onnx.tensor-size",
+                job.path,
+                one.tensor[:200],
+                "A tensor in another file does not have the size that its shape says.",
+            )
+        length = one.needed if one.length is None else one.length
+        needed[name] = max(needed.get(name, 0), one.offset + length)
+    for location, tensor in list(outside.items())[:_MAX_FINDINGS]:
+        facts.add(
+            Finding(
+                "onnx.external-path",
+                Severity.CRITICAL,
+                job.path,
+                tensor[:200],
+                "A tensor takes its numbers from a file outside of the model's folder.",
+                evidence=f"location {location!r}",
+                meaning="It would read a file of yours into the model, from where it can be sent on.",
+                remedy="Do not load it.",
+            ),
+            Verdict.DANGER,
+        )
+    for name, size in needed.items():
+        if name in job.companions:
+            claim(facts, name, size)
+            continue
+        facts.add(
+            Finding(
+                "onnx.external-missing",
+                Severity.MEDIUM,
+                job.path,
+                name[:200],
+                f"Its numbers lie in another file, which is not here: {name[:200]}.",
+                meaning="Nobody has looked at that file. The model cannot be loaded from this file alone.",
+                remedy="Put the file beside the model, and load the model by its path.",
+            ),
+            Verdict.REVIEW,
+        )
+
+
+def _operators(job: Job, model: OnnxModel, facts: Facts) -> None:
+    rules = table("onnx")
+    libraries: dict[str, set[str]] = {}
+    for domain, operator in model.operators:
+        if operator in rules["python"] or domain in rules["python_domains"]:
+            _python(job, model, domain, operator, facts)
+        elif operator in rules["compiled"] and domain not in STANDARD:
+            _context(job, model, domain, operator, facts)
+        elif domain not in STANDARD | rules["runtime"] and (domain, operator) not in model.functions:
+            libraries.setdefault(domain, set()).add(operator)
+        elif domain == "com.microsoft" and operator in rules["foreign"]:
+            libraries.setdefault("PyTorch (com.microsoft ATen)", set()).add(operator)
+    for domain, operators in list(libraries.items())[:_MAX_FINDINGS]:
+        known = domain in rules["extensions"]
+        facts.add(
+            Finding(
+                "onnx.operator",
+                Severity.LOW if known else Severity.MEDIUM,
+                job.path,
+                domain[:200],
+                f"It uses operators of {'onnxruntime-extensions' if known else 'a library'} that must be installed.",
+                evidence=", ".join(f"{domain}.{o}"[:200] for o in sorted(operators)[:20]),
+                meaning="What they do depends on the library that is registered for them, not on this file.",
+                remedy="Make sure that you know the library, and register no library that came with the model.",
+            ),
+            Verdict.REVIEW,
+        )
+
+
+def _python(job: Job, model: OnnxModel, domain: str, operator: str, facts: Facts) -> None:
+    told = [f"{s.name}={s.value[:200]!r}" for s in model.settings if (s.domain, s.operator) == (domain, operator)]
+    facts.add(
+        Finding(
+            "onnx.python",
+            Severity.CRITICAL,
+            job.path,
+            f"{domain}.{operator}"[:200],
+            "An operator of it calls Python code by name.",
+            evidence=", ".join(told)[:2000],
+            meaning="A runtime built for it imports what is named there and runs it when the model is used.",
+            remedy="Do not load it, or export the model without such operators.",
+        ),
+        Verdict.DANGER,
+    )
+
+
+def _context(job: Job, model: OnnxModel, domain: str, operator: str, facts: Facts) -> None:
+    """`embed_mode` 0 names a file; 1 (the default) holds the compiled graph itself."""
+    settings = [s for s in model.settings if (s.domain, s.operator) == (domain, operator)]
+    outside = any(s.name == "embed_mode" and s.value == "0" for s in settings)
+    where = [s.value[:200] for s in settings if s.name == "ep_cache_context"] if outside else []
+    leads_out = [w for w in where if plain_location(w) is None]
+    facts.add(
+        Finding(
+            "onnx.compiled",
+            Severity.CRITICAL if leads_out else Severity.HIGH,
+            job.path,
+            f"{domain}.{operator}"[:200],
+            "It brings a graph that is compiled for one accelerator"
+            + (", in a file outside of its folder." if leads_out else ", in another file." if outside else "."),
+            evidence=", ".join(repr(w) for w in where)[:500],
+            meaning="Compiled graphs are machine code for whoever runs them, and cannot be judged here.",
+            remedy="Use the model as it was before it was compiled.",
+        ),
+        Verdict.DANGER if leads_out else Verdict.UNVERIFIABLE if outside else Verdict.REVIEW,
+    )
