@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from types import FrameType
 from typing import Any, Literal
 
 FACE_VARIABLE = "NBGUARD_FACE"
@@ -60,8 +62,8 @@ def frontend() -> Literal["widget", "terminal", "none"]:
     """Which face can ask a question here and now.
 
     A kernel whose client takes input gets the widget; terminal IPython and an interactive Python get the terminal.
-    A script gets none even at a terminal, for it may have been left to itself, unless `NBGUARD_FACE=text` says that
-    someone is there.
+    A script (`python script.py`, `ipython script.py`) gets none even at a terminal, for it may have been left to
+    itself, unless `NBGUARD_FACE=text` says that someone is there. `%run script.py` is part of the session it runs in.
     """
     wish = os.environ.get(FACE_VARIABLE, "").strip().lower()
     if wish == "none":
@@ -72,8 +74,33 @@ def frontend() -> Literal["widget", "terminal", "none"]:
         if not accepts_input(running):
             return "none"
         return "terminal" if as_text else "widget"
-    if not _at_a_terminal():
+    if not _at_a_terminal() or _prompt_is_open():
         return "none"
-    if shell() is not None or hasattr(sys, "ps1") or as_text:
+    if _interactive() or as_text:
         return "terminal"
     return "none"
+
+
+def _interactive() -> bool:
+    """Whether a person types to this process: IPython's prompt, or Python's. `ipython script.py` is a script."""
+    running = shell()
+    if running is not None:
+        return getattr(getattr(running, "parent", None), "interact", True) is not False
+    return hasattr(sys, "ps1")
+
+
+def _prompt_is_open() -> bool:
+    """Whether this is a thread in the background, while the person types at the prompt of the main one.
+
+    What they type there would be half the prompt's and half the question's.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return False
+    frame: FrameType | None = sys._current_frames().get(threading.main_thread().ident or 0)
+    if frame is None:
+        return True  # Python's own prompt waits in C, with nothing on the stack
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("prompt_toolkit", "_pyrepl"):
+            return True
+        frame = frame.f_back
+    return False

@@ -17,6 +17,7 @@ from nbguard.gate import faces
 from nbguard.gate.answer import Answer, Choice, Question, outcome, person
 from nbguard.gate.pump import interruptible
 from nbguard.report import html as report_html
+from nbguard.report import panel
 from nbguard.report import text as report_text
 from nbguard.report.escape import terminal
 
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
 ANYWAY = "load anyway"
 """What has to be typed, letter by letter, before danger loads."""
 
+REPORT = "report"
+"""What may be typed to see the whole report before the answer."""
+
 _TRIES = 3
+
+_OFFERED: dict[Choice, str] = {"once": "load it now", "always": "exactly this from now on"}
+"""What may be typed, and what it means."""
 
 
 def ask_in_terminal(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> Answer:
@@ -37,16 +44,18 @@ def ask_in_terminal(report: Report, decision: Decision, request: LoadRequest, as
     Raises:
         KeyboardInterrupt: the person pressed Ctrl-C or the stop button.
     """
-    _show(report, decision, request)
+    _show(report, decision, request, short=asked.form == "compact")
     with interruptible():
         try:
-            choice, reason = _read_danger(report, asked) if asked.form == "danger" else _read(report, asked)
+            choice, reason = (
+                _read_danger(report, asked) if asked.form == "danger" else _read(report, decision, request, asked)
+            )
         except EOFError:
             choice, reason = "refuse", "no answer"
         except NotImplementedError:  # ipykernel's StdinNotImplementedError: there is nobody to type
             return Answer("refuse", person(), "nobody could be asked", "none")
     answer = Answer(choice, person(), reason, "terminal")
-    print(report_text.outcome_line(report, outcome(answer)))
+    _write(report_text.outcome_line(report, outcome(answer)))
     return answer
 
 
@@ -55,52 +64,77 @@ def colored() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _show(report: Report, decision: Decision, request: LoadRequest) -> None:
+def _columns() -> int:
+    return max(1, shutil.get_terminal_size().columns)
+
+
+def _takes(text: str) -> bool:
+    """Whether standard output can show `text` at all."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _write(text: str = "") -> None:
+    """Print, with escapes for what the terminal's encoding lacks: a question must not fail over a letter."""
+    if not _takes(text):
+        text = text.encode("ascii", "backslashreplace").decode("ascii")
+    print(text)
+
+
+def _show(report: Report, decision: Decision, request: LoadRequest, *, short: bool = False) -> None:
     if faces.kernel() is not None:
         from nbguard.gate.slot import take
 
         page = report_html.render(report, decision, loader=request.loader)
         take().show_static(page, report_text.render(report, decision))
         return
-    width = min(110, shutil.get_terminal_size().columns)
-    print(f"{terminal(request.loader, 80)} was stopped:")
-    print(report_text.render(report, decision, width=width, color=colored()))
-    print()
+    title = f"nbguard stopped {request.loader}"
+    plain = not _takes("╭─│╯")
+    _write(panel.render(report, decision, title=title, width=_columns(), color=colored(), plain=plain, short=short))
+    _write()
 
 
-def _read(report: Report, asked: Question) -> tuple[Choice, str]:
+def _read(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> tuple[Choice, str]:
     words: dict[str, Choice] = {"no": "refuse", "n": "refuse", "refuse": "refuse", "": "refuse"}
-    offered = []
-    if "once" in asked.offers:
-        words["once"] = "once"
-        offered.append("once (load it now)")
-    if "always" in asked.offers:
-        words["always"] = "always"
-        offered.append("always (exactly this content from now on)")
+    offered = {choice: told for choice, told in _OFFERED.items() if choice in asked.offers}
+    words.update({choice: choice for choice in offered})
     # The verdict again: of a long report, its beginning is no longer on the screen.
-    print(f"nbguard {report_text.verdict_line(report)}")
-    prompt = f"Load it? Type {' or '.join(offered)}, or press Enter for no: "
+    _write(f"nbguard {report_text.verdict_line(report)}")
+    if faces.kernel() is not None:  # the box to type into may be all that one sees of it
+        typed = " or ".join(f"{choice} ({told})" for choice, told in offered.items())
+    else:
+        for word, told in (*offered.items(), (REPORT, "show everything first"), ("Enter", "do not load it")):
+            _write(f"  {word:<8} {told}")
+        typed = " or ".join(offered)
+    prompt = f"Load it? Type {typed}, or press Enter for no: "
     for _ in range(_TRIES):
-        choice = words.get(input(prompt).strip().lower())
+        word = input(prompt).strip().lower()
+        choice = words.get(word)
         if choice is not None:
             return choice, ""
-        print("That is none of the answers.")
+        if word == REPORT:
+            _show(report, decision, request)
+        else:
+            _write("That is none of the answers.")
     return "refuse", "no valid answer"
 
 
 def _read_danger(report: Report, asked: Question) -> tuple[Choice, str]:
-    print(f"nbguard {report_text.verdict_line(report)}")
+    _write(f"nbguard {report_text.verdict_line(report)}")
     for sentence in asked.ticks:
-        print(_point(sentence))
-    print("Do not load it. Press Enter to refuse.")
-    if input(f"If you must, type “{ANYWAY}”: ").strip().lower() != ANYWAY:
+        _write(_point(sentence))
+    _write("Do not load it. Press Enter to refuse.")
+    if input(f'If you must, type "{ANYWAY}": ').strip().lower() != ANYWAY:
         return "refuse", ""
     reason = input("Why (kept in the audit log): ").strip()[:500]
     if not reason:
         return "refuse", "no reason was given"
     if asked.offers == ("always",):
         return "always", reason
-    if "always" in asked.offers and input("Type “always” to allow exactly this content from now on: ") == "always":
+    if "always" in asked.offers and input('Type "always" to allow exactly this content from now on: ') == "always":
         return "always", reason
     return "once", reason
 
@@ -111,7 +145,11 @@ def _point(sentence: str) -> str:
     short = textwrap.shorten(whole, 400, placeholder=" …") if len(whole) > 400 else whole
     if len(short) < 40 < len(whole):  # one endless word, which has no place to be cut at
         short = terminal(sentence, 400)
-    width = max(40, min(110, shutil.get_terminal_size().columns))
     return textwrap.fill(
-        short, width, initial_indent="  • ", subsequent_indent="    ", break_on_hyphens=False, break_long_words=True
+        short,
+        max(20, min(panel.WIDEST, _columns())),
+        initial_indent="  • ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=True,
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST_FINDINGS = 20
 MOST_IN_BRIEF = 5
 MOST_ROWS = 12
+NARROWEST = 26
+"""Columns that a line gets even where there are fewer."""
 
 _SGR = {
     Verdict.SAFE: "1;97;42",
@@ -40,7 +42,7 @@ class _Page:
     """Lines of one width, with or without colour."""
 
     def __init__(self, width: int, color: bool) -> None:
-        self.width = max(40, width)
+        self.width = max(NARROWEST, width)
         self.color = color
         self.lines: list[str] = []
 
@@ -50,16 +52,19 @@ class _Page:
     def add(self, text: str = "", *, first: str = "", rest: str | None = None, sgr: str = "") -> None:
         """One paragraph, wrapped: `first` before its first line and `rest` (blanks by default) before the others."""
         rest = " " * len(first) if rest is None else rest
-        width = max(20, self.width - len(first))
-        for number, part in enumerate(textwrap.wrap(text, width, break_on_hyphens=False) or [""]):
+        wrapped = textwrap.wrap(
+            text, self.width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        ) or [first]
+        for number, line in enumerate(wrapped):
             lead = rest if number else first
+            part = line[len(lead) :]
             self.lines.append(lead + (self.paint(part, sgr) if sgr and part else part))
 
     def block(self, text: str, indent: str) -> None:
         """Literal lines, cut where they are too long, with a rule at their left."""
         for row in text.split("\n")[:MOST_ROWS]:
             for part in textwrap.wrap(
-                row.expandtabs(4), max(20, self.width - len(indent) - 2), break_on_hyphens=False, drop_whitespace=False
+                row.expandtabs(4), max(10, self.width - len(indent) - 2), break_on_hyphens=False, drop_whitespace=False
             ) or [""]:
                 self.lines.append(f"{indent}│ {part}")
 
@@ -86,12 +91,14 @@ def render(
     outcome: Outcome | None = None,
     width: int = 100,
     color: bool = False,
+    short: bool = False,
 ) -> str:
-    """The whole report. Colour is added to words and symbols, never used in their place.
+    """The report. Colour is added to words and symbols, never used in their place.
 
     Args:
         width: columns to wrap at; long words (digests, paths) are cut over several lines.
         color: whether the text goes to a terminal that understands SGR sequences.
+        short: only what it is and what loading it would do.
     """
     page = _Page(width, color)
     verdict = words.VERDICTS[report.verdict]
@@ -106,6 +113,8 @@ def render(
         page.add(terminal(sentence), first="  • ")
     if decision is not None and decision.reason:
         page.add("Policy: " + terminal(decision.reason, 600), first="  ")
+    if short:
+        return "\n".join(page.lines)
     _findings(page, report)
     _bytes(page, report)
     _not_scanned(page, report)
