@@ -77,6 +77,8 @@ def _built(loaded: list[Facts]) -> str:
         parts.append(f"tensors ({human(count['tensor_bytes'])})")
     if count["arrays"]:
         parts.append(f"{count['arrays']:,} array{'s' * (count['arrays'] != 1)} ({human(count['array_bytes'])})")
+    if trees := sum(f.counts.get("trees", 0) for f in loaded):
+        parts.append(f"{trees:,} decision tree{'s' * (trees != 1)}")
     return "builds " + " and ".join(parts) if parts else ""
 
 

@@ -29,7 +29,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\xac\xed\x00\x05", "java-serialized", "a serialized Java object"),
     (0, b"\0asm", "wasm", "a WebAssembly module"),
     (0, b"lCRF", "crfsuite", "a CRFsuite model"),
-    (0, b"binf", "xgboost-binary", "a binary XGBoost model"),
     (0, b"TFDF", "tfdf", "a decision forest"),
 )
 """(offset, first bytes, format, what to call it). Sources: the formats' own descriptions."""
@@ -89,8 +88,6 @@ _PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
     (re.compile(rb"[\x08\x0a]"), (".pb",), "tensorflow", "a TensorFlow graph"),
     (re.compile(rb"[\x08\x0a]"), (".mlmodel",), "coreml", "a Core ML model"),
     (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),
-    (re.compile(rb"\{[iUILl]"), (".ubj", ".bin", ".model"), "ubjson", "a binary JSON file (XGBoost)"),
-    (re.compile(rb"CBM1"), (), "catboost", "a CatBoost model"),
 )
 """Formats without a mark of their own: (how they begin, extensions that make it likely or none, format, name)."""
 
