@@ -7,6 +7,7 @@
     report = nbguard.scan("model.pt")      # only look
     with nbguard.guard():                  # guard one block
         model = torch.load("model.pt")
+    model = nbguard.load_transformers("org/name")      # safetensors only, no code of the repository
 
 Importing this package imports nothing else: every public name is resolved when it is first used (PEP 562).
 """
@@ -17,10 +18,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbguard.acquire.convert import convert
     from nbguard.errors import ContractViolation, LoadBlocked, TargetError
     from nbguard.hooks import install, uninstall
     from nbguard.hooks.guarding import guard
     from nbguard.report.model import Report, Verdict
+    from nbguard.safe_loader import UnsafeModelError, load_transformers
     from nbguard.scanners import scan
 
 __version__ = "0.1.0"
@@ -30,10 +33,13 @@ __all__ = [
     "LoadBlocked",
     "Report",
     "TargetError",
+    "UnsafeModelError",
     "Verdict",
     "__version__",
+    "convert",
     "guard",
     "install",
+    "load_transformers",
     "scan",
     "uninstall",
 ]
@@ -43,9 +49,12 @@ _HOMES = {
     "LoadBlocked": "nbguard.errors",
     "Report": "nbguard.report.model",
     "TargetError": "nbguard.errors",
+    "UnsafeModelError": "nbguard.safe_loader",
     "Verdict": "nbguard.report.model",
+    "convert": "nbguard.acquire.convert",
     "guard": "nbguard.hooks.guarding",
     "install": "nbguard.hooks",
+    "load_transformers": "nbguard.safe_loader",
     "scan": "nbguard.scanners",
     "uninstall": "nbguard.hooks",
 }

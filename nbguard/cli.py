@@ -55,6 +55,10 @@ def _run(options: argparse.Namespace) -> int:
                 from nbguard.commands import scan
 
                 return scan.run(options)
+            case "convert":
+                from nbguard.commands import convert
+
+                return convert.run(options)
             case command:
                 from nbguard.commands import records
 
@@ -96,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nbguard {nbguard.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _scan_parser(commands)
+    _convert_parser(commands)
     _record_parsers(commands)
     return parser
 
@@ -118,6 +123,12 @@ def _scan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="least severity of a finding that makes the exit code 1 (default: high)",
     )
     scan.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
+
+
+def _convert_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from nbguard.commands.convert import add_parser
+
+    add_parser(commands)
 
 
 def _record_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

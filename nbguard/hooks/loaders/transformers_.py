@@ -110,7 +110,7 @@ def _from_pretrained(original: Callable[..., Any], cls: type, *args: Any, **kwar
     if not isinstance(source, str | os.PathLike):
         return original(cls, *args, **kwargs)  # a state dict or a model that is in memory already: nothing is opened
     with loading(f"{cls.__name__}.from_pretrained", kwargs) as load:
-        commit = load.admit(os.fspath(source), revision=_revision(kwargs), selection=_selection(cls, kwargs))
+        commit = load.admit(os.fspath(source), revision=_revision(kwargs), selection=selection_of(cls, kwargs))
         if commit is not None:
             kwargs |= {"revision": commit}
             if kwargs.get("force_download"):
@@ -137,7 +137,8 @@ def _pipeline(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return original(*args, **kwargs)
 
 
-def _selection(cls: type, kwargs: dict[str, Any]) -> Selection:
+def selection_of(cls: type, kwargs: dict[str, Any]) -> Selection:
+    """What this call narrows the files of a repository to."""
     names = {base.__name__ for base in cls.__mro__}
     return _narrowed(kwargs, weights=bool(names & MODELS) or not _reads_only(names))
 
