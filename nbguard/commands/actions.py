@@ -245,6 +245,7 @@ def _as_given(report: Report, target: str) -> Report:
     The person's own modules are in its contract by the digests of their code, as they are when a load is decided on.
     """
     from nbguard.hooks.local_code import with_local_modules
+    from nbguard.provenance import with_name
 
     shown = target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return with_local_modules(replace(report, target=shown))
+    return with_local_modules(with_name(replace(report, target=shown)))

@@ -19,6 +19,7 @@ from nbguard.hooks import grants, repeats
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
 from nbguard.hooks.walls import scope
+from nbguard.provenance import with_name
 from nbguard.report.model import Report, Verdict
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
     with scope.outside():
         if outer is not None:
             outer.still_allowed()
-        report = with_local_modules(scan(request, opened))
+        report = with_local_modules(with_name(scan(request, opened)))
         if (owner := _already_granted(report)) is not None:
             _record("load.nested", request, report, None, owner=owner.report.artifact.digest)
             return Grant(report, opened, request, owner.accepted_by_person, owner.enforced)

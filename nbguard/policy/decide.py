@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.policy.model import Decision, Policy, Situation
-from nbguard.report.model import Report, Verdict
+from nbguard.report.model import Report, Severity, Verdict
 
 if TYPE_CHECKING:
     from nbguard.approvals.model import Approval
@@ -77,6 +77,10 @@ def _review(report: Report, policy: Policy, situation: Situation, rules: tuple[s
     if policy.review_person == "refuse":
         reason = f"It holds objects or code that a person should look at, which the policy {policy.name!r} refuses."
         return Decision("deny", "blocked", (), (*rules, "review.refuse"), reason)
+    if _person(situation) and (alike := _lookalike(report)):
+        reason = "Its name was made to be taken for another one; the safe way is not to load it."
+        offers = _offers(tuple(o for o in policy.review_offers if o == "once"))  # kept for good by a step of its own
+        return Decision("ask", "danger", offers, (*rules, alike, "review.person.ask"), reason)
     if _person(situation):
         reason = "It holds objects or code that a person should look at before it is loaded."
         return Decision("ask", "full", _offers(policy.review_offers), (*rules, "review.person.ask"), reason)
@@ -98,6 +102,12 @@ def _danger(report: Report, policy: Policy, situation: Situation, rules: tuple[s
         return Decision("ask", "danger", _offers(policy.danger_offers), (*rules, "danger.person.ask"), reason)
     reason = "Loading it would do something harmful or unexplained, and nobody can be asked here."
     return Decision("deny", "full", (), (*rules, "danger.headless.refuse"), reason)
+
+
+def _lookalike(report: Report) -> str:
+    """The rule that says that the name stands for another one; empty where none does."""
+    found = (f.rule for f in report.findings if f.rule.startswith("name.") and f.severity is Severity.CRITICAL)
+    return next(found, "")
 
 
 def _counts(report: Report, situation: Situation) -> Approval | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nbguard.report import sections, words
+from nbguard.report import advised, sections, words
 from nbguard.report.escape import html
 from nbguard.report.model import Report, Verdict
 from nbguard.report.words import Outcome
@@ -63,13 +63,16 @@ def body(
     unread = report.verdict is Verdict.UNVERIFIABLE
     return (
         '<div class="nbg-body">'
+        + advised.html(advised.lead(report))
         + sections.does(report)
         + reason_line(report, decision, outcome)
         + sections.findings(report, opened=opened)
+        + advised.html(advised.since(report))
         + sections.picture(report)
         + '<div class="nbg-part"></div>'
         + sections.not_scanned(report, opened=unread and opened)
         + sections.contract(report)
+        + advised.html(advised.lines(report))
         + sections.files(report)
         + sections.provenance(report, decision.rules if decision is not None else ())
         + "</div>"

@@ -14,6 +14,7 @@ from typing import Any
 
 from nbguard.artifact.model import Artifact, canonical_digest
 from nbguard.artifact.model import NotScanned as NotScanned
+from nbguard.report.advice import Advice
 
 SCHEMA = "nbguard.report/1"
 
@@ -272,11 +273,16 @@ class Report:
     """Every program is one that torch's own restricted machine (`weights_only=True`) can run."""
     seconds: float = 0.0
     """Wall time of the scan."""
+    floor: Verdict = Verdict.SAFE
+    """What is judged no better, whatever its files hold: a name that was made to be taken for another one."""
+    advice: Advice = field(default_factory=Advice)
+    """The name that was meant, what changed, better ways to load. Decides nothing."""
 
     @property
     def verdict(self) -> Verdict:
         """The worst of the files that a loader would open; no such file at all is unverifiable."""
-        return worst(f.verdict for f in self.files if not f.inert)
+        found = worst(f.verdict for f in self.files if not f.inert)
+        return found if found is Verdict.UNVERIFIABLE else max(found, self.floor)
 
     @property
     def top_severity(self) -> Severity:
@@ -298,6 +304,7 @@ class Report:
             "provenance": dict(self.provenance),
             "rules_version": self.rules_version,
             "seconds": round(self.seconds, 4),
+            **self.advice.to_json(),
         }
 
 

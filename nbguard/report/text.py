@@ -7,9 +7,10 @@ print(text.brief(report))
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nbguard.report import words
+from nbguard.report import advised, words
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report, Severity, Verdict
 from nbguard.report.words import Outcome
@@ -108,6 +109,7 @@ def render(
     page.add(verdict.headline)
     if outcome:
         page.add(terminal(outcome.text, 600), sgr="1")
+    _advice(page, advised.lead(report))
     page.title("What loading it would do")
     for sentence in words.summary(report)[:20]:
         page.add(terminal(sentence), first="  • ")
@@ -116,12 +118,14 @@ def render(
     if short:
         return "\n".join(page.lines)
     _findings(page, report)
+    _advice(page, advised.since(report))
     _bytes(page, report)
     _not_scanned(page, report)
     if report.verdict is not Verdict.UNVERIFIABLE:
         page.title("What it may do if it is accepted, and nothing else")
         for sentence in words.contract_sentences(report):
             page.add(terminal(sentence, 600), first="  • ")
+    _advice(page, advised.lines(report))
     page.title("Files")
     ordered = sorted(report.files, key=lambda f: (f.inert, -int(f.verdict), f.path))
     for file in ordered[:MOST_ROWS]:
@@ -160,6 +164,18 @@ def _findings(page: _Page, report: Report) -> None:
         page.add(f"and {words.plural(len(groups) - MOST_FINDINGS, 'more finding')}, none worse", first="  ")
 
 
+def _advice(page: _Page, parts: Iterable[advised.Part]) -> None:
+    for title, rows in advised.text(parts):
+        page.title(title)
+        for kind, line in rows:
+            if kind == "code":
+                page.lines.append(f"  {line}")  # never wrapped, so that it can be copied
+            elif kind == "diff":
+                page.block(line, "    ")
+            else:
+                page.add(line, first="  • " if kind == "item" else "  ", sgr="1" if kind == "loud" else "")
+
+
 def _bytes(page: _Page, report: Report) -> None:
     amounts = words.regions(report)
     total = sum(amounts.values())
@@ -190,6 +206,7 @@ def brief(report: Report, *, width: int = 100) -> str:
     """The report in short, as the message of `LoadBlocked`: verdict, the worst findings, what to do next."""
     page = _Page(width, color=False)
     page.add(verdict_line(report))
+    _advice(page, advised.lead(report))
     for sentence in words.summary(report)[:3]:
         page.add(terminal(sentence), first="  ")
     groups = words.grouped(report.findings)

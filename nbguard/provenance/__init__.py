@@ -1,0 +1,11 @@
+"""Who published what is about to be loaded, and whether the name is the one that was meant.
+
+assess("meta-Ilama/Llama-3.1-8B").risk      # "critical"
+"""
+
+from __future__ import annotations
+
+from nbguard.provenance.judged import with_name
+from nbguard.provenance.names import NameRisk, Resemblance, assess, resembles
+
+__all__ = ["NameRisk", "Resemblance", "assess", "resembles", "with_name"]

@@ -1,0 +1,96 @@
+"""A repository's name in its report: the finding, the verdict it is never better than, and "did you mean".
+
+report = with_name(report)
+report.advice.meant.name      # "meta-llama/Llama-3.1-8B"
+report.verdict                # review at least, however harmless the files are
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nbguard.provenance.names import NameRisk, Resemblance, assess
+from nbguard.provenance.publishers import lookalikes
+from nbguard.report.advice import Meant
+from nbguard.report.model import Finding, Report, Severity, Verdict
+
+RULES = {
+    "homoglyph": "name.homoglyph",
+    "typosquat": "name.typosquat",
+    "separators": "name.separators",
+    "affix": "name.affix",
+    "borrowed name": "name.borrowed",
+    "case": "name.case",
+}
+NO_NAMESPACE = "name.no-namespace"
+
+_FLOOR_FROM = Severity.MEDIUM
+"""A name with a finding of this severity is never one click: a person has to look at whose it is."""
+
+_MEANINGS = {
+    "affix": "Anybody can register a known name with a word added to it, and publish what they like under it.",
+    "borrowed name": "Anybody can publish something under the name of a known model; it may be a copy, or not.",
+    "case": "The Hub takes both for the same name; another server may not.",
+}
+_MEANING = "Such names are registered so that people who mistype or misread one load something else."
+
+
+def with_name(report: Report) -> Report:
+    """`report` with what the repository's name says about it; as it is where that is nothing, or for local files."""
+    if report.artifact.kind != "hub" or any(f.rule.startswith("name.") for f in report.findings):
+        return report
+    name = report.provenance.get("repo") or report.target
+    found = assess(name)
+    if "/" not in name:
+        return _without_publisher(report, name, found)
+    return _with(report, found, found.resemblances[0]) if found.resemblances else report
+
+
+def _without_publisher(report: Report, name: str, found: NameRisk) -> Report:
+    if name in lookalikes().moved:
+        meant = Meant(lookalikes().moved[name], "", "moved", "an old name from before the Hub had publishers")
+        return replace(report, advice=replace(report.advice, meant=meant))
+    finding = Finding(
+        NO_NAMESPACE,
+        Severity.HIGH,
+        name,
+        "",
+        "The name does not say who published this.",
+        meaning="A name without a publisher is from the Hub's first years, or does not come from the Hub.",
+        remedy="Find out whose model it is, and load it by its full name (publisher/model).",
+    )
+    if found.resemblances:
+        first = found.resemblances[0]
+        meant = Meant(first.meant, first.publisher.organisation, first.how, first.detail)
+        report = replace(report, advice=replace(report.advice, meant=meant))
+    return _flagged(report, finding)
+
+
+def _with(report: Report, found: NameRisk, first: Resemblance) -> Report:
+    meant = Meant(first.meant, first.publisher.organisation, first.how, first.detail)
+    owner = found.repo_id.rpartition("/")[0]
+    if first.how == "borrowed name":
+        message = f"“{first.meant.partition('/')[2]}” is the name of a model of {first.publisher.organisation}: "
+        message += f"{first.detail}."
+    else:
+        message = f"The publisher's name “{owner}” looks like “{first.publisher.name}”"
+        message += f" ({first.publisher.organisation}): {first.detail}."
+    finding = Finding(
+        RULES[first.how],
+        first.severity,
+        found.repo_id,
+        "",
+        message,
+        evidence=f"given: {found.repo_id}\nmeant: {first.meant}",
+        meaning=_MEANINGS.get(first.how, _MEANING),
+        remedy=f"If you meant {first.meant}, load that. If not, look at who {owner or 'the publisher'} is first.",
+    )
+    return _flagged(replace(report, advice=replace(report.advice, meant=meant)), finding)
+
+
+def _flagged(report: Report, finding: Finding) -> Report:
+    serious = finding.severity >= _FLOOR_FROM
+    findings = tuple(sorted((finding, *report.findings), key=lambda f: -f.severity))
+    summary = (finding.message, *report.summary) if serious else report.summary
+    floor = max(report.floor, Verdict.REVIEW) if serious else report.floor
+    return replace(report, findings=findings, summary=summary, floor=floor)
