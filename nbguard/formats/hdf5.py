@@ -320,7 +320,9 @@ class _Reader:
         external = self._external(by_kind[messages.EXTERNAL_FILES]) if messages.EXTERNAL_FILES in by_kind else ()
         through = messages.filters(by_kind[messages.FILTERS]) if messages.FILTERS in by_kind else ()
         stored = () if external else tuple(self._stored(path, layout))
-        self.file.datasets.append(Dataset(path, kind, (0,) if shape is None else shape, layout, through, external, stored))
+        self.file.datasets.append(
+            Dataset(path, kind, (0,) if shape is None else shape, layout, through, external, stored)
+        )
 
     def _stored(self, path: str, layout: Layout) -> Iterator[tuple[int, int]]:
         blocks, start = self.blocks, self.file.start
@@ -340,7 +342,9 @@ class _Reader:
         used = int.from_bytes(data[6:8], "little")
         names = self.blocks.local_heap(self.blocks.offset(data, 8))
         at, step = 8 + self.blocks.offset_size, 3 * self.blocks.length_size
-        return tuple(_until_nul(names, self.blocks.length(data, at + i * step)) for i in range(min(used, 1000))) or ("?",)
+        return tuple(_until_nul(names, self.blocks.length(data, at + i * step)) for i in range(min(used, 1000))) or (
+            "?",
+        )
 
 
 def _until_nul(heap: bytes, at: int) -> str:

@@ -128,7 +128,9 @@ class Blocks:
                 raise Hdf5Error("A tree in it is not of the kind that belongs there.")
             step = key_size + self.offset_size
             body = self.read(address + head_size, used * step + key_size)
-            entries = [(body[at : at + key_size], self.offset(body, at + key_size)) for at in range(0, used * step, step)]
+            entries = [
+                (body[at : at + key_size], self.offset(body, at + key_size)) for at in range(0, used * step, step)
+            ]
             if depth:
                 pending += [(child, depth - 1) for _, child in reversed(entries)]
             else:

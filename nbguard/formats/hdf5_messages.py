@@ -100,7 +100,7 @@ def datatype(data: bytes, depth: int = 0) -> Datatype:
 
 def dataspace(blocks: Blocks, data: bytes) -> tuple[int, ...] | None:
     """The shape, or None for an empty space."""
-    version, rank, flags = take(data, 0, 3)
+    version, rank, _ = take(data, 0, 3)
     if rank > 32:
         raise Hdf5Error("A shape in it has more dimensions than HDF5 allows.")
     if version == 2 and take(data, 3, 1)[0] == 2:

@@ -156,9 +156,8 @@ def version() -> str:
 @lru_cache(maxsize=1)
 def _digest() -> str:
     digest = hashlib.sha256()
-    from nbguard.rules.tables import texts
-
-    for name, text in (*_texts(), *texts()):
+    tables = sorted((files(__package__) / "tables").iterdir(), key=lambda e: e.name)
+    for name, text in (*_texts(), *((f"tables/{t.name}", t.read_text("utf-8")) for t in tables)):
         digest.update(name.encode() + b"\0" + text.encode() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -16,7 +16,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"lmgg", "ggml", "a GGML model"),
     (0, b"tjgg", "ggml", "a GGML model"),
     (0, b"fmgg", "ggml", "a GGML model"),
-    (0, b"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file (Keras)"),
     (4, b"TFL3", "tflite", "a TensorFlow Lite model"),
     (4, b"ORTM", "ort", "an ONNX Runtime model"),
     (4, b"ET12", "executorch", "an ExecuTorch program"),
@@ -32,7 +31,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"TFDF", "tfdf", "a decision forest"),
 )
 """(offset, first bytes, format, what to call it). Sources: the formats' own descriptions."""
-_HDF5_OFFSETS = (512, 1024, 2048, 4096)
 _NATIVE: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "an ELF library or program"),
     (b"MZ", "a Windows library or program"),
@@ -100,8 +98,6 @@ def _which(job: Job) -> tuple[str, str] | None:
     for offset, magic, format, called in _UNREAD:
         if head.startswith(magic, offset):
             return format, called
-    if any(head.startswith(b"\x89HDF\r\n\x1a\n", at) for at in _HDF5_OFFSETS):
-        return "hdf5", "an HDF5 file (Keras)"
     for magic, called in _NATIVE:
         if head.startswith(magic) and (magic != b"MZ" or _is_pe(head)):
             return "native", called

@@ -20,6 +20,7 @@ from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import torchscript
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.kinds import keras
 
 MAX_STORED = 16 << 20
 """Bytes; larger stored members of unknown zips are looked at where they lie instead of being copied."""
@@ -65,6 +66,8 @@ class ZipScanner:
                 remedy="Ask the publisher for a file written by torch.save or numpy.savez, or better for safetensors.",
             )
         _JUDGES[kind](job, directory, facts)
+        if kind != "keras" and keras.is_archive([e.name for e in directory.entries]):
+            _keras(job, directory, facts)  # what one loader takes for a checkpoint another one takes for a Keras model
         code = min(facts.regions["code"], job.size)
         unknown = min(directory.start + directory.gaps, job.size - code)
         facts.regions = {"data": job.size - code - unknown, "code": code, "unknown": unknown}
@@ -90,7 +93,7 @@ def kind_of(directory: ZipDirectory) -> str:
         return "torch-zip"
     if names and all(n.endswith(".npy") for n in names):
         return "npz"
-    if "model.weights.h5" in names or ("metadata.json" in names and "config.json" in names):
+    if keras.is_archive([e.name for e in directory.entries]):
         return "keras"
     return "zip"
 
@@ -144,7 +147,7 @@ def entry_kind(entry: ZipEntry) -> str:
     return "raw" if entry.method == STORED else "deflated"
 
 
-def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "") -> None:
+def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "", inside: str = "zip-member") -> None:
     """Judge one member by what it holds, and add it to `facts`."""
     from nbguard.scanners.registry import examine
     from nbguard.scanners.streams import run
@@ -154,7 +157,7 @@ def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "") -> 
     data = _read(job, entry, facts)
     if data is None:
         return
-    inner = job.inside(data, member=entry.name, container=container or "zip-member")
+    inner = job.inside(data, member=entry.name, container=container or inside)
     if container:
         judged = run(inner, inner.view, container=container)
         judged.regions.clear()
@@ -302,15 +305,21 @@ def _any_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
 
 
 def _keras(job: Job, directory: ZipDirectory, facts: Facts) -> None:
-    _any_zip(job, directory, facts)
-    facts.unverifiable(
-        "format.unread",
-        job.path,
-        job.location,
-        "This is a Keras archive, which nbguard cannot read yet.",
-        meaning="Its layers may hold Python code (Lambda), which has not been looked at.",
-        remedy="Load a safetensors version of the weights, or rebuild the model from code you trust.",
+    keras.archive(
+        job,
+        directory,
+        facts,
+        member=lambda entry, container: _placed(job, entry, facts, container),
+        read=lambda entry: _read(job, entry, facts),
     )
+
+
+def _placed(job: Job, entry: ZipEntry, facts: Facts, container: str) -> None:
+    """Judge a member, its blocks counted from the start of the file where it is stored as it is."""
+    before = len(facts.blocks)
+    _member(job, entry, facts, inside=container)
+    if entry.method == STORED:
+        facts.blocks[before:] = [(f"{entry.name}:{m}", entry.data + o, n, d) for m, o, n, d in facts.blocks[before:]]
 
 
 _JUDGES = {

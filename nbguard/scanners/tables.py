@@ -17,13 +17,10 @@ from typing import Any
 @lru_cache(maxsize=8)
 def table(name: str) -> dict[str, Any]:
     """The table `name`.toml, word lists as frozensets. Raises FileNotFoundError for a table that is not there."""
-    return _sets(tomllib.loads((files(__package__) / f"{name}.toml").read_text("utf-8")))
-
-
-def texts() -> list[tuple[str, str]]:
-    """(name, text) of every table, for the digest over all rules."""
-    there = (entry for entry in files(__package__).iterdir() if entry.name.endswith(".toml"))
-    return [(f"tables/{entry.name}", entry.read_text("utf-8")) for entry in sorted(there, key=lambda e: e.name)]
+    found: dict[str, Any] = _sets(
+        tomllib.loads((files("nbguard.rules") / "tables" / f"{name}.toml").read_text("utf-8"))
+    )
+    return found
 
 
 def _sets(value: Any) -> Any:
