@@ -14,9 +14,9 @@ import re
 
 from nbguard.formats.jinja_template import Tag, TemplateError, Token, tags
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.rules.tables import table
 from nbguard.scanners.base import Job
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.tables import table
 
 MAX_TEMPLATE = 4 << 20
 """Bytes; the longest templates of real models have some tens of thousands."""

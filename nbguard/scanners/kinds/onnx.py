@@ -12,10 +12,10 @@ import hashlib
 
 from nbguard.formats.onnx_model import STANDARD, OnnxError, OnnxModel, looks_like, read_model
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.rules.tables import table
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.companions import claim, plain_location
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.tables import table
 
 MEMORY = "*/_ORT_MEM_ADDR_/*"
 """ONNX Runtime takes the offset of this "file" for an address in the process (`core/framework/tensorprotoutils.h`)."""
