@@ -16,7 +16,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nbguard.artifact.folders import READ_LIMIT
@@ -54,6 +54,16 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Further:
+    """Another repository or folder that loading this one opens too, and what of it."""
+
+    source: str
+    """A repository (`org/name`, `datasets/org/name`) or a folder, as the configuration or the call names it."""
+    plan: Plan
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
 class Choice:
     """The files to open, in the order of the listing, and what was left out on purpose."""
 
@@ -65,6 +75,12 @@ class Choice:
     """What an adapter names as the model that it belongs to."""
     code_elsewhere: tuple[tuple[str, str], ...] = ()
     """(repository, file) of code that a configuration takes from another repository."""
+    further: tuple[Further, ...] = ()
+    """Other sources that the same load opens: they belong to the same question."""
+
+
+Plan = Callable[[Sequence[str], Reader], Choice]
+"""What one loader would open, among the names of a source."""
 
 
 def choose(names: Sequence[str], read: Reader, selection: Selection | None = None) -> Choice:
@@ -95,7 +111,19 @@ def choose(names: Sequence[str], read: Reader, selection: Selection | None = Non
             passed.append(NotScanned(name, _why_not(name, weights, picked)))
     ordered = tuple(n for n in names if n in files)
     elsewhere = _elsewhere(configs) if picked.code else []
-    return Choice(ordered, tuple(passed), tuple(weights), tuple(_base_models(present, read)), tuple(elsewhere))
+    bases = tuple(_base_models(present, read))
+    further = _further(bases, picked) if selection is not None and picked.weights and _adapters(present, picked) else ()
+    return Choice(ordered, tuple(passed), tuple(weights), bases, tuple(elsewhere), further)
+
+
+def _further(bases: Sequence[str], picked: Selection) -> tuple[Further, ...]:
+    """The base model of an adapter: transformers loads it in the same call, with the same arguments."""
+    selection = replace(picked, subfolder="", gguf_file=None)
+
+    def plan(names: Sequence[str], read: Reader) -> Choice:
+        return replace(choose(names, read, selection), further=())  # an adapter of an adapter is asked about by itself
+
+    return tuple(Further(base, plan) for base in bases[:1])
 
 
 def _why_not(name: str, weights: Sequence[str], picked: Selection) -> str:

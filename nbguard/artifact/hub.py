@@ -48,6 +48,17 @@ class Listing:
     """Taken from the cache, without asking the Hub."""
 
 
+DATASETS = "datasets/"
+"""In front of a name: a repository of data, where some libraries keep code (diffusers' community pipelines)."""
+
+
+def _typed(repo_id: str) -> dict[str, str]:
+    """`repo_id` and `repo_type`, as huggingface_hub wants them."""
+    if repo_id.startswith(DATASETS) and repo_id.count("/") == 2:
+        return {"repo_id": repo_id.removeprefix(DATASETS), "repo_type": "dataset"}
+    return {"repo_id": repo_id, "repo_type": "model"}
+
+
 def is_repo_id(name: str) -> bool:
     """Whether `name` has the form `org/name` (or an old one-word name) that a Hub accepts."""
     return bool(NAME.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
@@ -148,12 +159,12 @@ def list_repo(
     """The commit that `revision` stands for now, and its files. Raises TargetError."""
     from huggingface_hub import HfApi, constants, errors, is_offline_mode
 
-    if not is_repo_id(repo_id):
+    if not is_repo_id(_typed(repo_id)["repo_id"]):
         raise no_repository(repo_id)
     if offline or is_offline_mode():
         return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
     try:
-        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, token=token)
+        info: Any = HfApi().repo_info(**_typed(repo_id), revision=revision, files_metadata=True, token=token)
     except errors.HTTPError as error:
         problem = sentence(error, repo_id, revision)
         answered = getattr(error, "response", None)
@@ -182,7 +193,7 @@ def list_repo(
         "modified": info.last_modified.isoformat() if info.last_modified else "",
         "downloads": "" if info.downloads is None else str(info.downloads),
         "likes": "" if info.likes is None else str(info.likes),
-        "library": info.library_name or "",
+        "library": getattr(info, "library_name", None) or "",
         "gated": str(info.gated) if info.gated else "",
     }
     _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", commit)
@@ -246,7 +257,7 @@ def _repo_folder(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str:
     from huggingface_hub.file_download import repo_folder_name
 
     base = os.path.expanduser(os.fspath(cache_dir or constants.HF_HUB_CACHE))
-    return os.path.join(base, repo_folder_name(repo_id=repo_id, repo_type="model"))
+    return os.path.join(base, repo_folder_name(**_typed(repo_id)))
 
 
 def _checked(name: object, repo_id: str) -> str:
@@ -306,8 +317,8 @@ class _Fetch:
         listing = self.listing
         try:
             place: str = hf_hub_download(
-                listing.repo_id,
-                name,
+                **_typed(listing.repo_id),
+                filename=name,
                 revision=listing.commit,
                 token=self.token,
                 cache_dir=self.cache_dir,

@@ -20,18 +20,20 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
+from nbguard.artifact.checkpoints import Choice, Further, Plan, Reader, Selection, choose, code_closure
 from nbguard.artifact.folders import names_below, read_small
 from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader
-from nbguard.artifact.model import LoadRequest
+from nbguard.artifact.model import LoadRequest, NotScanned
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError, TargetMissing
 from nbguard.hooks import grants, trust
-from nbguard.hooks.loaders.settled import Key, Settled
+from nbguard.hooks.loaders.settled import Key, Settled, part
+from nbguard.report.model import Report
 
 PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
 """Arguments that change what may happen; they go into the request that a person sees."""
-LOOKED_THROUGH = ("transformers", "torch", "huggingface_hub", "nbguard")
+LOOKED_THROUGH = ("transformers", "diffusers", "sentence_transformers", "peft", "timm", "accelerate", "torch",
+                  "huggingface_hub", "nbguard")  # fmt: skip
 """Packages whose frames do not count as the caller."""
 
 settled = Settled()
@@ -103,6 +105,7 @@ class RepositoryLoad:
         selection: Selection | None = None,
         files: Sequence[str] | None = None,
         module: str | None = None,
+        plan: Plan | None = None,
     ) -> str | None:
         """Scan and decide on what would be opened of `source`. Returns the commit to load, None for a local source.
 
@@ -110,6 +113,7 @@ class RepositoryLoad:
             selection: what the call narrows the files to.
             files: these files of a source, instead of a selection.
             module: a file of code, with what it imports from beside it, instead of a selection.
+            plan: how another library than transformers chooses, instead of a selection.
 
         Raises:
             LoadBlocked: the answer was no, now or before in this load.
@@ -120,7 +124,7 @@ class RepositoryLoad:
             request.still_allowed()
         try:
             found = self._find(source, revision)
-            wanted = self._wanted(found, source, selection, files, module)
+            wanted = self._wanted(found, source, selection, files, module, plan)
             if set(wanted.files) <= found.files:
                 return found.commit
             self._decide(source, found, wanted)
@@ -136,6 +140,13 @@ class RepositoryLoad:
         """Whether anything of this source has been admitted in this load."""
         place = os.path.realpath(source) if os.path.exists(source) else source
         return any(p == place for p, _ in self._sources)
+
+    def names(self, source: str, revision: str | None = None) -> tuple[str, ...]:
+        """Everything that a source holds, at the commit that this load has pinned. Raises SourceError."""
+        try:
+            return self._find(source, revision).names
+        except TargetError as error:
+            raise SourceError(str(error)) from None
 
     # finding it
 
@@ -200,11 +211,14 @@ class RepositoryLoad:
         selection: Selection | None,
         files: Sequence[str] | None,
         module: str | None,
+        plan: Plan | None,
     ) -> Choice:
         if files is not None:
             return Choice(tuple(n for n in files if n in found.names))
         if found.commit is None and not os.path.isdir(source):
             return Choice(found.names)
+        if plan is not None:
+            return plan(found.names, self._reader(found, source))
         if module is not None:
             return Choice(tuple(sorted(code_closure(found.names, self._reader(found, source), [module]))))
         return choose(found.names, self._reader(found, source), selection or Selection())
@@ -226,19 +240,45 @@ class RepositoryLoad:
         if not self.arguments.get("trust_remote_code"):
             opened.provenance["remote_code"] = "refused"  # nothing that a configuration names as code will be run
         elsewhere = self._code_elsewhere(opened, wanted)
+        drawn_in = self._drawn_in(opened, wanted.further)
+        marks = {mark: other.key for mark, other, _ in drawn_in}
         request = LoadRequest(
             self.loader, source, opened.kind, self.arguments, self.requested, in_person_code=self.in_person_code
         )
         grant = walk.admit(
-            request, opened, nested=self.nested, settled=lambda report: settled.covers(found.key, report)
+            request, opened, nested=self.nested, settled=lambda report: _covered(found.key, marks, report)
         )
         if grant.enforced:
-            settled.add(found.key, grant.report, by_person=grant.accepted_by_person)
+            for key, report in _parts(found.key, marks, grant.report):
+                settled.add(key, report, by_person=grant.accepted_by_person)
         self.grants.enter_context(grant)
         code.accept(grant)
         found.files.update(wanted.files)
-        for other, names in elsewhere:
+        for other, names in (*elsewhere, *((other, names) for _, other, names in drawn_in)):
             other.files.update(names)
+
+    def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, _Source, tuple[str, ...]]]:
+        """Other sources that the same load opens: their files, part of the same question, under a mark of their own.
+
+        The mark holds two slashes in a row, so that no file of a repository or folder can have such a name. What cannot
+        be had is noted, and asked about when the library reaches for it.
+        """
+        out: list[tuple[str, _Source, tuple[str, ...]]] = []
+        for other in further:
+            mark = f"{'file' if os.path.exists(other.source) else 'hf'}://{other.source[:300]}/"
+            try:
+                found = self._find(other.source, other.revision)
+                wanted = self._wanted(found, other.source, None, None, None, other.plan)
+                beside = self._opened(other.source, found, wanted)
+            except TargetError as error:
+                opened.not_opened = (*opened.not_opened, NotScanned(other.source[:300], str(error)))
+                continue
+            for file in beside.files:
+                file.path = mark + file.path
+            opened.files = (*opened.files, *beside.files)
+            opened.provenance[f"also from {other.source[:300]}"] = found.commit or "folder"
+            out.append((mark, found, wanted.files))
+        return out
 
     def _code_elsewhere(self, opened: Opened, wanted: Choice) -> list[tuple[_Source, tuple[str, ...]]]:
         """Code of other repositories that this one names: pinned, and part of the same question."""
@@ -324,6 +364,21 @@ def called_by_person() -> bool:
             return not trust.is_installed(filename)
         frame = frame.f_back
     return False
+
+
+def _parts(key: Key, marks: dict[str, Key], report: Report) -> list[tuple[Key, Report]]:
+    """What a report says of each source that it is about."""
+    found = [(key, part(report, "", tuple(marks))), *((marks[mark], part(report, mark)) for mark in marks)]
+    return [(k, r) for k, r in found if r.files]
+
+
+def _covered(key: Key, marks: dict[str, Key], report: Report) -> tuple[str, bool] | None:
+    """Why no question is needed for any of the sources that a report is about; None where one is."""
+    told = [settled.covers(k, r) for k, r in _parts(key, marks, report)]
+    if not told or any(t is None for t in told):
+        return None
+    why = next(t for t in told if t is not None)
+    return why[0], all(t is not None and t[1] for t in told)
 
 
 def _text(value: Any) -> str | None:

@@ -12,7 +12,7 @@ not in what was accepted, where a serious finding is new, or where a file that w
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nbguard.report.model import Report, Severity, Verdict
 
@@ -65,6 +65,20 @@ class Settled:
     def forget(self) -> None:
         with self._lock:
             self._accepted.clear()
+
+
+def part(report: Report, mark: str, others: tuple[str, ...] = ()) -> Report:
+    """What a report on several sources says of one: of the files whose names begin with `mark` and with none of
+    `others`, under the names that they have in that source."""
+
+    def mine(path: str) -> bool:
+        return path.startswith(mark) and not path.startswith(others)
+
+    if not others and not mark:
+        return report
+    files = tuple(replace(f, path=f.path.removeprefix(mark)) for f in report.files if mine(f.path))
+    findings = tuple(replace(f, file=f.file.removeprefix(mark)) for f in report.findings if mine(f.file))
+    return replace(report, files=files, findings=findings)
 
 
 def _code(report: Report) -> set[str]:

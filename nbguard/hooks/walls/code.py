@@ -4,9 +4,9 @@
     accept(grant)                                   # its contract's code may run from now on
     get_class_in_module(original, "Model", path)    # reads once, compares the digest, compiles those bytes
 
-transformers copies remote code into a modules cache and imports it from there: a second copy, which anybody who can
-write to the home directory can change, with a `__pycache__` beside it that the interpreter prefers to the source. So
-modules below `transformers_modules` are found by this finder alone, read once, compared with the contracts of grants,
+transformers and diffusers copy remote code into a modules cache and import it from there: a second copy, which anybody
+who can write to the home directory can change, with a `__pycache__` beside it that the interpreter prefers to the
+source. So modules below `ROOTS` are found by this finder alone, read once, compared with the contracts of grants,
 compiled from those bytes, and executed under the wall for effects. No `.pyc`, no native module is taken from there.
 """
 
@@ -32,7 +32,11 @@ from nbguard.hooks.walls import code_effects
 if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
 
-ROOT = "transformers_modules"
+ROOTS = {
+    "transformers_modules": ("transformers.utils.hub", "transformers.dynamic_module_utils"),
+    "diffusers_modules": ("diffusers.utils.constants", "diffusers.utils.dynamic_modules_utils"),
+}
+"""Package in the modules cache → the library's modules that say where that lies, and what a file imports beside it."""
 MAX_SOURCE = 16 << 20
 """Bytes of one source file."""
 _importing = threading.RLock()
@@ -92,13 +96,13 @@ def get_class_in_module(
     """In place of transformers' function of this name: the class, from a module whose bytes are in a contract."""
     path = os.path.normpath(os.fspath(module_path))
     name = path.removesuffix(".py").replace(os.path.sep, ".")
-    if name.partition(".")[0] != ROOT:
+    if name.partition(".")[0] not in ROOTS:
         raise refuse(path, "", "it lies outside of the modules cache")
     with _importing:
         if force_reload:
             sys.modules.pop(name, None)
         module = sys.modules.get(name)
-        now = _digest_with_relatives(os.path.join(_cache(), path))
+        now = _digest_with_relatives(name, os.path.join(_cache(name), path))
         if module is None or getattr(module, "__transformers_module_hash__", "") != now:
             _execute(name, module)
             sys.modules[name].__dict__["__transformers_module_hash__"] = now
@@ -121,7 +125,7 @@ def _execute(name: str, there: ModuleType | None) -> None:
 
 
 class Finder(MetaPathFinder):
-    """Finds every module below `transformers_modules`, and lets no other finder find one."""
+    """Finds every module below `ROOTS`, and lets no other finder find one."""
 
     def __init__(self, loaded: Callable[[ModuleType], None]) -> None:
         self._loaded = loaded
@@ -129,9 +133,9 @@ class Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] != ROOT:
+        if fullname.partition(".")[0] not in ROOTS:
             return None
-        place = os.path.join(_cache(), *fullname.split("."))
+        place = os.path.join(_cache(fullname), *fullname.split("."))
         start = os.path.join(place, "__init__.py")
         if os.path.isfile(start):
             return spec_from_file_location(
@@ -216,15 +220,13 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _cache() -> str:
-    """Where transformers keeps copies of remote code."""
-    hub = importlib.import_module("transformers.utils.hub")
-    return str(hub.HF_MODULES_CACHE)
+def _cache(name: str) -> str:
+    """Where the library of a module below `ROOTS` keeps copies of remote code."""
+    return str(importlib.import_module(ROOTS[name.partition(".")[0]][0]).HF_MODULES_CACHE)
 
 
-def _digest_with_relatives(path: str) -> str:
+def _digest_with_relatives(name: str, path: str) -> str:
     """Over the file and what it imports from beside it, as transformers does, to see whether it must be run again."""
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    files = [path, *sorted(get_relative_import_files(path))]
+    library = importlib.import_module(ROOTS[name.partition(".")[0]][1])
+    files = [path, *sorted(library.get_relative_import_files(path))]
     return hashlib.sha256(b"".join(os.fsencode(f) + _read(os.fspath(f)) for f in files)).hexdigest()

@@ -47,10 +47,11 @@ SETTINGS = frozenset({b"TOKENIZERS_PARALLELISM", b"OMP_NUM_THREADS", b"MKL_NUM_T
                       b"PYTORCH_CUDA_ALLOC_CONF", b"CUDA_LAUNCH_BLOCKING", b"PYTORCH_ENABLE_MPS_FALLBACK"})  # fmt: skip
 """Environment variables that modules set at import and that change nothing but speed and memory."""
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_FLOORS = (os.path.join(_HERE, "code.py"), os.path.join(os.path.dirname(_HERE), "loaders", "transformers_.py"))
+_LOADERS = os.path.join(os.path.dirname(_HERE), "loaders")
+_FLOORS = (os.path.join(_HERE, "code.py"), *(os.path.join(_LOADERS, f"{n}.py") for n in ("transformers_", "building")))
 """Files whose frames are the ground that the walls here stand on."""
 _OWN = os.path.dirname(os.path.dirname(_HERE)) + os.sep
-_REPOSITORY = f"{os.sep}transformers_modules{os.sep}"
+_REPOSITORY = tuple(f"{os.sep}{name}{os.sep}" for name in ("transformers_modules", "diffusers_modules"))
 """In the path of every file of code that a repository brought along."""
 _IMPORT_SYSTEM = {
     id(function.__code__): function.__code__
@@ -205,7 +206,7 @@ def _led_to_by_the_repository(frame: FrameType | None) -> bool:
     """
     while frame is not None:
         filename = frame.f_code.co_filename
-        if _REPOSITORY in filename:
+        if any(part in filename for part in _REPOSITORY):
             return True
         if filename.startswith(_OWN):
             return False

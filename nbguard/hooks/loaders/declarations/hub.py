@@ -1,0 +1,122 @@
+"""Libraries that load whole repositories: huggingface_hub, peft, sentence-transformers, diffusers, timm."""
+
+from __future__ import annotations
+
+from nbguard.hooks.loaders.entry import Loader
+
+_PINNED = "the pinned commit; safetensors and `torch.load` as by themselves; whatever else is fetched is scanned first"
+_TEXTS = "configurations, tokenizers, tensor tables and layouts"
+
+
+def _entry(name: str, module: str, guard: str, *, group: str, asks_about: str, enforced: str = _PINNED) -> Loader:
+    return Loader(
+        name=name, module=module, guard=guard, group=group, asks_about=asks_about, enforced=enforced, scanned=_TEXTS
+    )
+
+
+_NAMED = "; class names of the configurations lead to network modules only"
+
+
+def _sentence(name: str, module: str, guard: str) -> Loader:
+    return _entry(
+        name,
+        module,
+        guard,
+        group="sentence-transformers",
+        asks_about="every module that modules.json lists, with its weights, at one commit",
+        enforced=_PINNED + _NAMED,
+    )
+
+
+LOADERS = (
+    _sentence("SentenceTransformer", "sentence_transformers.base.model", "sentence_:guard_base"),
+    _sentence("SentenceTransformer", "sentence_transformers.SentenceTransformer", "sentence_:guard_old"),
+    _sentence("CrossEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
+    _sentence("CrossEncoder", "sentence_transformers.cross_encoder.CrossEncoder", "sentence_:guard_old"),
+    _sentence("SparseEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
+    _sentence("MultiVectorEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
+    Loader(
+        name="import_from_string",
+        group="sentence-transformers",
+        module="sentence_transformers.util",
+        guard="sentence_:guard_names",
+        asks_about="nothing: a class that a configuration names is judged by its name and by what it leads to",
+        enforced="modules of torch.nn and of sentence-transformers; of another installed package only where the "
+        "report said so and was accepted",
+        scanned="the names in modules.json and config.json",
+    ),
+    _entry(
+        "ModelHubMixin.from_pretrained",
+        "huggingface_hub.hub_mixin",
+        "hub_mixin_:guard",
+        group="huggingface_hub",
+        asks_about="config.json and the weights, at one commit",
+    ),
+    Loader(
+        name="hf_hub_download",
+        group="huggingface_hub",
+        module="huggingface_hub.file_download",
+        guard="hub_files:guard_file",
+        asks_about="nothing by itself: a download loads nothing, and is noted in the audit log",
+        enforced="within a load: the pinned commit, and only files that were scanned and let through",
+        scanned="within a load: the file",
+    ),
+    Loader(
+        name="snapshot_download",
+        group="huggingface_hub",
+        module="huggingface_hub._snapshot_download",
+        guard="hub_files:guard_snapshot",
+        asks_about="nothing by itself: a download loads nothing, and is noted in the audit log",
+        enforced="within a load: the pinned commit, and only files that were scanned and let through",
+        scanned="within a load: the files",
+    ),
+    _entry(
+        "PeftModel.from_pretrained",
+        "peft.peft_model",
+        "peft_:guard_models",
+        group="peft",
+        asks_about="the adapter's configuration and weights",
+    ),
+    _entry(
+        "PeftModel.load_adapter",
+        "peft.peft_model",
+        "peft_:guard_models",
+        group="peft",
+        asks_about="the adapter's configuration and weights",
+    ),
+    _entry(
+        "PeftMixedModel.from_pretrained",
+        "peft.mixed_model",
+        "peft_:guard_mixed",
+        group="peft",
+        asks_about="the adapter's configuration and weights",
+    ),
+    _entry(
+        "PeftConfig.from_pretrained",
+        "peft.config",
+        "peft_:guard_configurations",
+        group="peft",
+        asks_about="the adapter's configuration",
+    ),
+    _entry(
+        "AutoPeftModel.from_pretrained",
+        "peft.auto",
+        "peft_:guard_auto",
+        group="peft",
+        asks_about="the adapter, its tokenizer and the base model that it names, in one question",
+    ),
+    _entry(
+        "peft.load_peft_weights",
+        "peft.utils.save_and_load",
+        "peft_:guard_weights",
+        group="peft",
+        asks_about="the adapter's weights",
+    ),
+    _entry(
+        "model.load_adapter",
+        "transformers.integrations.peft",
+        "peft_:guard_in_transformers",
+        group="transformers",
+        asks_about="the adapter's configuration and weights",
+    ),
+)

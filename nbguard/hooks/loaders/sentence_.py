@@ -1,0 +1,186 @@
+"""sentence-transformers: `SentenceTransformer`, `CrossEncoder`, `SparseEncoder`, `MultiVectorEncoder`.
+
+    SentenceTransformer("org/name")         # every module that modules.json lists, at one commit, in one question
+
+The configurations name classes, and the library imports what they name: a name that begins with `torch.` needs no
+`trust_remote_code`, and what it leads to is called. Here such a name may only lead to a module of `torch.nn` or of
+sentence-transformers itself; another installed package only where the person was told of it and accepted.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from nbguard.artifact.checkpoints import Choice, Plan, Reader, Selection, choose, code_closure
+from nbguard.hooks import grants, trust, walk
+from nbguard.hooks.installed import Installed
+from nbguard.hooks.loaders.building import arguments, building, is_source
+from nbguard.hooks.loaders.choosing import checkpoint, document, first, is_weights, table
+from nbguard.hooks.loaders.repository import loading
+from nbguard.report.model import Verdict
+from nbguard.rules.class_names import judge_class
+
+SOURCES = ("model_name_or_path", "model_name")
+"""What the name is called; the second in CrossEncoder before release 4."""
+STEMS = ("model", "pytorch_model")
+"""Names of a module's weights without extension (`base/modules/module.py`, `load_torch_weights`)."""
+ONNX = ("model.onnx", "onnx/model.onnx")
+OPENVINO = ("openvino_model.xml", "openvino/openvino_model.xml")
+"""Where `optimum` looks when no `file_name` is given."""
+
+
+def guard_base(hooks: Installed, module: ModuleType) -> None:
+    """Guard the constructor that all models share."""
+    hooks.swap(module.BaseModel.__init__, functools.partial(_init, inspect.signature(module.BaseModel.__init__)))
+
+
+def guard_old(hooks: Installed, module: ModuleType) -> None:
+    """Guard the constructors of the classes of releases before 6, each of which loads by itself."""
+    for value in list(vars(module).values()):
+        method = (
+            value.__dict__.get("__init__") if isinstance(value, type) and value.__module__ == module.__name__ else None
+        )
+        if inspect.isfunction(method) and (signature := inspect.signature(method)).parameters.keys() & set(SOURCES):
+            hooks.swap(method, functools.partial(_init, signature))
+
+
+def guard_names(hooks: Installed, module: ModuleType) -> None:
+    """Guard the import of classes that configurations name."""
+    hooks.swap(module.import_from_string, _import_from_string)
+
+
+def _init(signature: inspect.Signature, original: Callable[..., Any], self: Any, /, *args: Any, **kwargs: Any) -> None:
+    given = arguments(signature, (self, *args), kwargs)
+    source = next((given[name] for name in SOURCES if name in given), None)
+    if not is_source(source):
+        original(self, *args, **kwargs)  # made of modules that are in memory
+        return
+    place = _full_name(type(self), os.fspath(source))
+    more = {**given, "cache_dir": given.get("cache_folder") or os.getenv("SENTENCE_TRANSFORMERS_HOME")}
+    with loading(type(self).__name__, more) as load:
+        revision = given.get("revision")
+        commit = load.admit(place, revision=None if revision is None else str(revision), plan=_planned(given))
+        if commit is not None and "revision" in signature.parameters:
+            kwargs = {**kwargs, "revision": commit}
+        building(original, type(self), self, *args, **kwargs)
+
+
+def _full_name(cls: type, name: str) -> str:
+    """The repository that a name of one word stands for, as the library completes it."""
+    if os.path.isdir(name) or "/" in name:
+        return name
+    from sentence_transformers import util
+
+    plain = getattr(util, "ORIGINAL_TRANSFORMER_MODELS", ())
+    organisation = getattr(cls, "default_huggingface_organization", None)
+    return f"{organisation}/{name}" if organisation and name.lower() not in plain else name
+
+
+def _planned(given: dict[str, Any]) -> Plan:
+    model: dict[str, Any] = {**(given.get("model_kwargs") or {})}
+    code = bool(given.get("trust_remote_code"))
+    variant = model.get("variant")
+    picked = Selection(
+        variant=variant if isinstance(variant, str) else None, use_safetensors=model.get("use_safetensors"), code=code
+    )
+    backend, named = given.get("backend", "torch"), model.get("file_name")
+
+    def plan(names: Sequence[str], read: Reader) -> Choice:
+        rows = document(read, "modules.json") if "modules.json" in names else None
+        modules = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        folders = [str(row.get("path", "")).strip("/") for row in modules] or [""]
+        whole = choose(names, read, replace(picked, subfolder=folders[0]))
+        weights = {w for f in _folders(names, read, folders) for w in _checkpoint(names, read, f, picked)}
+        weights |= set(whole.weights)
+        if backend != "torch":
+            weights = {w for w in weights if posixpath.dirname(w) not in ("", folders[0])}
+            weights |= _exported(names, str(backend), named if isinstance(named, str) else None)
+        types = [str(row.get("type", "")) for row in modules]
+        own = _code(names, read, types) if code else set()
+        elsewhere = [(r, _file(rest)) for r, mark, rest in (t.partition("--") for t in types) if mark] if code else []
+        files = {n for n in whole.files if not is_weights(n)} | weights | own
+        return replace(
+            whole,
+            files=tuple(n for n in names if n in files),
+            passed_over=tuple(n for n in whole.passed_over if n.path not in files),
+            weights=tuple(n for n in names if n in weights),
+            code_elsewhere=tuple(dict.fromkeys((*whole.code_elsewhere, *elsewhere))),
+        )
+
+    return plan
+
+
+def _folders(names: Sequence[str], read: Reader, listed: Sequence[str]) -> list[str]:
+    """The folders of the modules, and those below them that a router leads to."""
+    below = [posixpath.join(f, k) for f in listed for c in ("router_config.json", "config.json")
+             for k in _types(read, names, posixpath.join(f, c))]  # fmt: skip
+    there = {posixpath.dirname(n) for n in names}
+    deeper = [d for d in there for f in (*listed, *below) if f and d.startswith(f"{f}/")]
+    return list(dict.fromkeys([*listed, *below, *deeper]))
+
+
+def _types(read: Reader, names: Sequence[str], name: str) -> list[str]:
+    types = table(read, name).get("types") if name in names else None
+    return [k for k in types if isinstance(k, str)] if isinstance(types, dict) else []
+
+
+def _checkpoint(names: Sequence[str], read: Reader, folder: str, picked: Selection) -> tuple[str, ...]:
+    return checkpoint(names, read, folder, STEMS, variant=picked.variant, safe=picked.use_safetensors)
+
+
+def _exported(names: Sequence[str], backend: str, named: str | None) -> set[str]:
+    """What another backend than torch opens, with the data that lies beside it."""
+    usual = ONNX if backend == "onnx" else OPENVINO
+    chosen = [n for n in names if n == named or n.endswith(f"/{named}")] if named else first(names, usual)
+    beside = {f"{c}_data" for c in chosen} | {c.removesuffix(".xml") + ".bin" for c in chosen if c.endswith(".xml")}
+    return {*chosen, *(n for n in names if n in beside)}
+
+
+def _code(names: Sequence[str], read: Reader, types: Sequence[str]) -> set[str]:
+    return code_closure(names, read, [_file(t) for t in types if "--" not in t])
+
+
+def _file(reference: str) -> str:
+    return reference.rpartition(".")[0].replace(".", "/") + ".py"
+
+
+# classes by name
+
+
+def _import_from_string(original: Callable[..., Any], dotted_path: str) -> Any:
+    """What a configuration names, where it may be named; judged before the import, which runs code, and after it."""
+    name = str(dotted_path)
+    judged = judge_class(name)
+    if judged.level == "never" or (judged.level == "package" and not _told(name)):
+        _stop(name, judged.why)
+    found = original(dotted_path)
+    if not isinstance(found, type) or not any(
+        b.__name__ == "Module" and b.__module__ == "torch.nn.modules.module" for b in found.__mro__
+    ):
+        _stop(name, "it is no module of a network, and the library would call it")
+    if judged.level == "free" and found.__module__.partition(".")[0] != name.partition(".")[0]:
+        _stop(name, f"it leads to another package ({ascii(found.__module__)[:100]})")
+    return found
+
+
+def _told(name: str) -> bool:
+    """Whether a person accepted a report that said of such a name that it is not known; only for installed packages."""
+    request = grants.current()
+    if request is None or trust.origin(name.partition(".")[0]) != "installed":
+        return request is None
+    return any(not g.enforced or (g.accepted_by_person and g.report.verdict >= Verdict.REVIEW) for g in request.grants)
+
+
+def _stop(name: str, why: str) -> None:
+    walk.stop(
+        f"a configuration names the class {ascii(name)[1:-1][:200]}, and {why}",
+        "sentence_transformers",
+        ascii(name)[1:-1][:200],
+    )
