@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import nbguard
+from nbguard.commands import record_options
 
 _SCAN_HELP = """\
 exit code:
@@ -60,12 +61,12 @@ def _run(options: argparse.Namespace) -> int:
 
                 return convert.run(options)
             case command:
-                from nbguard.commands import records
+                from nbguard.commands import approvals, records
 
                 handlers = {
                     "approve": records.approve,
                     "revoke": records.revoke,
-                    "approvals": records.approvals,
+                    "approvals": approvals.run,
                     "audit": records.audit,
                 }
                 return handlers[command](options)
@@ -140,7 +141,9 @@ def _record_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     approve.add_argument("target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name)")
     approve.add_argument("--reason", default="", help="why, for whoever reads the approvals or the audit log")
-    approve.add_argument("--expires", metavar="WHEN", help="30d, 12h, 4w, 2027-01-31 or never (default: never)")
+    approve.add_argument(
+        "--expires", metavar="WHEN", help="30d, 12h, 4w, 2027-01-31 or never (default: as the policy says)"
+    )
     approve.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
     approve.add_argument(
         "--digest", metavar="D", help="refuse unless the artifact's digest begins so (12 digits or more)"
@@ -150,9 +153,8 @@ def _record_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     revoke = commands.add_parser("revoke", help="take an approval back", description="Take an approval back.")
     revoke.add_argument("what", metavar="ID|TARGET|DIGEST", help="as 'nbguard approvals' shows it")
-    listing = commands.add_parser("approvals", help="list what is approved", description="List what is approved.")
-    listing.add_argument("--format", choices=("text", "json"), default="text")
-    listing.add_argument("--all", action="store_true", help="those revoked or expired too")
+    revoke.add_argument("--reason", default="", help="why, for whoever reads the approvals or the audit log")
+    record_options.add_approvals(commands)
     audit = commands.add_parser(
         "audit",
         help="show the audit log, or check that nobody altered it",

@@ -47,6 +47,7 @@ CREATE TABLE own (
   path TEXT NOT NULL, written REAL NOT NULL, identity TEXT NOT NULL, mac TEXT NOT NULL,
   PRIMARY KEY (sha256, size, piece, family, path)) STRICT;
 CREATE INDEX own_by_identity ON own (identity);
+CREATE INDEX own_by_size ON own (size);
 CREATE INDEX own_by_age ON own (written);
 """
 
@@ -120,6 +121,13 @@ class OwnWork:
     def at(self, identity: str, size: int) -> tuple[Written, ...]:
         """What was written into the file that the file system still calls the same. Raises RecordError."""
         return self._where("identity = ? AND size = ?", (identity, size)) if identity else ()
+
+    def any_of_size(self, size: int) -> bool:
+        """Whether a file of this size was ever written: else its digest need not be computed. Raises RecordError."""
+        if not self.there():
+            return False
+        with self._connection() as db:
+            return db.execute("SELECT 1 FROM own WHERE size = ? LIMIT 1", (size,)).fetchone() is not None
 
     def all(self) -> tuple[Written, ...]:
         """Every record in force, the newest first. Raises RecordError."""

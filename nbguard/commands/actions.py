@@ -190,6 +190,14 @@ def expiry(text: str, now: float | None = None) -> float | None:
     return moment
 
 
+def age(text: str) -> float:
+    """`30d`, `12h`, `4w`, `90m` as seconds. Raises ActionError."""
+    match = re.fullmatch(r"([0-9]{1,9})([mhdw])", text.strip().lower())
+    if match is None:
+        raise ActionError("An age is written 30d, 12h, 4w or 90m.")
+    return float(int(match[1]) * _UNITS[match[2]])
+
+
 def getpass_user() -> str:
     """Who is asking, as the system knows them."""
     try:

@@ -12,10 +12,11 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbguard.approvals import Approval, AuditLog, Store
+from nbguard.approvals import Approval, AuditLog
 from nbguard.approvals.model import moment
 from nbguard.commands import actions
 from nbguard.policy import UNSAID
@@ -54,20 +55,8 @@ def approve(options: argparse.Namespace) -> int:
 
 
 def revoke(options: argparse.Namespace) -> int:
-    for approval in actions.revoke(options.what):
+    for approval in actions.revoke(options.what, options.reason):
         print(f"Revoked {approval.id}: {terminal(approval.target)}")
-    return 0
-
-
-def approvals(options: argparse.Namespace) -> int:
-    """The approvals in force; with `--all` those that were revoked or have expired too."""
-    found = Store().list(all_of_them=options.all)
-    if options.format == "json":
-        print(json.dumps({"schema": "nbguard.approvals/1", "approvals": [a.to_json() for a in found]}, indent=2))
-    elif not found:
-        print("Nothing is approved.")
-    else:
-        print("\n".join(approval_lines(found)))
     return 0
 
 
@@ -89,15 +78,31 @@ def audit(options: argparse.Namespace) -> int:
     return 0
 
 
-def approval_lines(found: tuple[Approval, ...]) -> list[str]:
-    """One or two lines for each approval."""
+def approval_lines(found: Sequence[Approval]) -> list[str]:
+    """Two or three lines for each approval."""
+    now = time.time()
     lines: list[str] = []
     for approval in found:
-        state = f"revoked {moment(approval.revoked)}" if approval.revoked is not None else until(approval)
-        lines.append(f"{approval.id}  {approval.verdict.word:<7}  {terminal(approval.target, 160)}  ({state})")
+        lines.append(
+            f"{approval.id}  {approval.verdict.word:<7}  {terminal(approval.target, 160)}  ({state(approval, now)})"
+        )
         said = f": {terminal(approval.reason, 200)}" if approval.reason else ""
         lines.append(f"          by {terminal(approval.who, 60)}, {moment(approval.created)}{said}")
+        if approval.origin is not None:
+            lines.append(f"          from a bundle that {terminal(approval.origin.name, 64)} signed")
+        if approval.revoked is not None and (approval.revoked_by or approval.revoked_why):
+            why = f": {terminal(approval.revoked_why, 200)}" if approval.revoked_why else ""
+            lines.append(f"          revoked by {terminal(approval.revoked_by or 'somebody', 120)}{why}")
     return lines
+
+
+def state(approval: Approval, now: float) -> str:
+    """`until …`, `expired …`, `revoked …` or `without an end`."""
+    if approval.revoked is not None:
+        return f"revoked {moment(approval.revoked)}"
+    if approval.expires is not None and approval.expires <= now:
+        return f"expired {moment(approval.expires)}"
+    return until(approval)
 
 
 def until(approval: Approval) -> str:
