@@ -61,7 +61,9 @@ def _named(around: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _stand_for(original: Any, around: Callable[..., Any]) -> Callable[..., Any]:
-    """A function in the place of one that is written in C."""
+    """A function in the place of one that is written in C; for a class, one that `isinstance` takes for it."""
+    if isinstance(original, type):
+        return _class_for(original, _stand_for(functools.partial(original), around))
 
     @functools.wraps(original, updated=())
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -74,6 +76,23 @@ def _stand_for(original: Any, around: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def _class_for(original: type, make: Callable[..., Any]) -> type:
+    class Guarding(type):
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            return make(*args, **kwargs)
+
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, original)
+
+        def __subclasscheck__(cls, subclass: type) -> bool:
+            return issubclass(subclass, original)
+
+        def __getattr__(cls, name: str) -> Any:
+            return getattr(original, name)
+
+    return Guarding(original.__name__, (), {"__doc__": original.__doc__, "__module__": original.__module__})
+
+
 def _around(loader: Loader, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     who = caller.find(2)
     outer = grants.current()
@@ -81,7 +100,8 @@ def _around(loader: Loader, original: Callable[..., Any], /, *args: Any, **kwarg
         return original(*args, **kwargs)
     if outer is not None:
         outer.still_allowed()
-    if loader.passes_library and who.kind == "library":
+    passes = loader.passes_library and who.kind == "library"
+    if passes and outer is None:
         return original(*args, **kwargs)
     call = _call(loader, original, args, kwargs, who)
     if call is None:
@@ -89,6 +109,8 @@ def _around(loader: Loader, original: Callable[..., Any], /, *args: Any, **kwarg
     with call.stack:
         if (held := _held_already(outer, call.source)) is not None:
             return _go_on(original, call, *held)
+        if passes:
+            return original(*args, **kwargs)
         with scope.outside():
             opened = (loader.opens or file_or_bytes)(call)
             if opened is None:
@@ -178,7 +200,10 @@ def _hand_over(call: Call, opened: Opened) -> io.BytesIO | None:
         return stream
     if call.form == "bytes" or hand == "bytes":
         data = opened.files[0].read()
-        call.set(call.name, data.decode("utf-8", "surrogatepass") if isinstance(call.source, str) else data)
+        if isinstance(call.source, str):
+            call.set(call.name, data.decode("utf-8", "surrogatepass"))
+        else:
+            call.set(call.name, bytearray(data) if isinstance(call.source, bytearray) else data)
     elif hand == "handle" and opened.kind == "path":
         call.set(call.name, _like(call.source, opened.files[0].load_path()))
     else:
@@ -205,6 +230,15 @@ def _like(source: Any, path: str) -> Any:
         with contextlib.suppress(TypeError):
             return type(source)(path)  # type: ignore[call-arg]
     return path
+
+
+def scanned(call: Call, grant: Grant) -> OpenedFile:
+    """The scanned file that stands for the source: in a load within another one, the one that this has opened too."""
+    files = grant.opened.files
+    if call.form != "other":
+        return files[0]
+    there = os.stat(call.given)
+    return next((f for f in files if os.path.samestat(os.fstat(f.fd), there)), files[0])
 
 
 def keep(call: Call, grant: Grant, owner: object) -> None:
@@ -249,4 +283,4 @@ def _go_on(original: Callable[..., Any], call: Call, grant: Grant, file: OpenedF
     return result if call.loader.finish is None else call.loader.finish(call, grant, result)
 
 
-__all__ = ["guard_module", "keep", "stage"]
+__all__ = ["guard_module", "keep", "scanned", "stage"]

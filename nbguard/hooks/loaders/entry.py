@@ -50,6 +50,8 @@ class Call:
     """Where a stream that can seek stood."""
     given: Any = None
     """The source as the caller gave it."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What `opens`, `prepare` and `finish` of one entry tell each other."""
 
     @property
     def source(self) -> Any:

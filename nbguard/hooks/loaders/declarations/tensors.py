@@ -1,0 +1,133 @@
+"""Tables of tensors: safetensors, and GGUF with its readers."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nbguard.hooks.loaders import declared
+from nbguard.hooks.loaders.entry import Call, Loader
+from nbguard.hooks.loaders.opening import file_or_bytes
+
+if TYPE_CHECKING:
+    from nbguard.artifact.sources import Opened
+    from nbguard.hooks.grants import Grant
+
+_SPLIT = re.compile(r"(?P<stem>.*-)00001-of-(?P<of>\d{5})(?P<end>\.gguf)\Z", re.S)
+"""The first file of a model in several: llama.cpp derives the names of the others (`llama_split_path`)."""
+_ADAPTERS = ("lora_path", "lora_base")
+_TABLE = "header: types, shapes, places and names of all tensors, no gaps and no overlaps"
+_HANDLE = "read through the scanned handle; nothing in the format can run"
+_GGUF = "metadata, the table of tensors, chat templates beyond the usual words"
+
+
+def _parts(call: Call) -> Opened | None:
+    """A GGUF model with all its parts, and the adapter that is loaded with it."""
+    from nbguard.artifact.sources import OpenedFile, open_files, open_path
+
+    opened = file_or_bytes(call)
+    if opened is None or call.form != "path":
+        return opened
+    folder, name = os.path.split(os.path.abspath(os.fspath(call.source)))
+    more: list[OpenedFile] = []
+    if match := _SPLIT.match(name):
+        total = min(int(match["of"]), 1000)
+        names = [f"{match['stem']}{n:05d}-of-{match['of']}{match['end']}" for n in range(2, total + 1)]
+        there = [n for n in names if os.path.exists(os.path.join(folder, n))]
+        more += open_files(folder, there, target=opened.target, kind="path").files
+    for argument in _ADAPTERS:
+        if call.get(argument):
+            adapter = open_path(call.get(argument)).files[0]
+            adapter.path = f"{argument}/{adapter.path}"
+            more.append(adapter)
+    return replace(opened, files=(*opened.files, *more), kind="directory" if more else opened.kind)
+
+
+def _staged(call: Call, grant: Grant) -> None:
+    """Links to the scanned handles, named as llama.cpp derives the names of a model's parts."""
+    model = declared.scanned(call, grant)
+    declared.stage(call, grant.opened)
+    folder = str(call.staged)
+    call.set(call.name, os.path.join(folder, model.path))
+    for argument in _ADAPTERS:
+        there = next((f.path for f in grant.opened.files if f.path.startswith(f"{argument}/")), None)
+        if call.get(argument) and there is not None:
+            call.set(argument, os.path.join(folder, there))
+
+
+def _model_again(call: Call, grant: Grant, result: Any) -> Any:
+    """The object's own idea of where it comes from: what pickling and copying it would load again."""
+    call.get("self").model_path = os.fspath(call.given)
+    return result
+
+
+def _safetensors(function: str, module: str, **more: Any) -> Loader:
+    return Loader(
+        name=f"{module}.{function}",
+        module=module,
+        function=function,
+        passes_library=True,
+        enforced=_HANDLE,
+        scanned=_TABLE,
+        **more,
+    )
+
+
+LOADERS = (
+    Loader(
+        name="safetensors.safe_open",
+        module="safetensors",
+        function="safe_open",
+        source=("filename",),
+        signature=("filename", "framework", "device=", "backend="),
+        passes_library=True,
+        enforced=_HANDLE,
+        scanned=_TABLE,
+    ),
+    Loader(
+        name="safetensors.deserialize",
+        module="safetensors",
+        function="deserialize",
+        source=("bytes",),
+        signature=("bytes",),
+        passes_library=True,
+        enforced=_HANDLE,
+        scanned=_TABLE,
+    ),
+    *(
+        loader
+        for module in ("safetensors.torch", "safetensors.numpy")
+        for loader in (
+            _safetensors("load_file", module, source=("filename",)),
+            _safetensors("load", module, source=("data",)),
+        )
+    ),
+    _safetensors("load_model", "safetensors.torch", source=("filename",)),
+    Loader(
+        name="gguf.GGUFReader",
+        module="gguf.gguf_reader",
+        function="GGUFReader.__init__",
+        source=("path",),
+        arguments=("mode",),
+        passes_library=True,
+        enforced=_HANDLE,
+        scanned=_GGUF,
+    ),
+    Loader(
+        name="llama_cpp.Llama",
+        module="llama_cpp.llama",
+        function="Llama.__init__",
+        source=("model_path",),
+        opens=_parts,
+        hand="same",
+        prepare=_staged,
+        finish=_model_again,
+        arguments=("chat_format", "lora_path"),
+        asks_about="the model, all its parts, and the adapter given with it",
+        enforced="links to the scanned handles",
+        scanned=_GGUF,
+        tested="stand-in",
+    ),
+)

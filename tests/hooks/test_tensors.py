@@ -1,0 +1,132 @@
+"""safetensors and GGUF: honest tables load through the scanned handle, others are refused; libraries pass."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+from nbguard.errors import LoadBlocked
+from nbguard.hooks import caller
+
+TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.int64)}
+
+
+def overlapping(folder: Path) -> Path:
+    header = {n: {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]} for n in ("a", "b")}
+    text = json.dumps(header).encode()
+    (folder / "bad.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"data")
+    return folder / "bad.safetensors"
+
+
+def duplicated(folder: Path) -> Path:
+    entry = '"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}'
+    text = f"{{{entry}, {entry}}}".encode()
+    (folder / "twice.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"data")
+    return folder / "twice.safetensors"
+
+
+@pytest.fixture
+def honest(tmp_path: Path) -> Path:
+    safetensors.numpy.save_file(TENSORS, tmp_path / "honest.safetensors", metadata={"format": "pt"})
+    return tmp_path / "honest.safetensors"
+
+
+@pytest.mark.usefixtures("guarded")
+class TestSafetensors:
+    def test_honest_files_load(self, person: Any, honest: Path) -> None:
+        assert (safetensors.numpy.load_file(honest)["a"] == TENSORS["a"]).all()
+        assert (safetensors.numpy.load(honest.read_bytes())["b"] == 1).all()
+        assert torch.equal(safetensors.torch.load_file(honest)["b"], torch.ones(4, dtype=torch.int64))
+        assert safetensors.torch.load(honest.read_bytes())["a"].shape == (2, 3)
+        assert len(safetensors.deserialize(honest.read_bytes())) == 2
+        assert person.verdicts == ["safe"] * 5
+        assert {r.files[0].format for r in person.reports} == {"safetensors"}
+
+    def test_a_model_is_filled(self, person: Any, tmp_path: Path) -> None:
+        layer = torch.nn.Linear(3, 2)
+        safetensors.torch.save_model(layer, str(tmp_path / "layer.safetensors"))
+        other = torch.nn.Linear(3, 2)
+        assert safetensors.torch.load_model(other, tmp_path / "layer.safetensors") == (set(), [])
+        assert torch.equal(layer.weight, other.weight)
+        assert len(person.reports) == 1
+
+    @pytest.mark.parametrize("framework", ["np", "pt"])
+    def test_what_is_opened_lazily_stays_readable(self, person: Any, honest: Path, framework: str) -> None:
+        with safetensors.safe_open(honest, framework=framework) as file:
+            assert isinstance(file, safetensors.safe_open)
+            assert sorted(file.keys()) == ["a", "b"]
+            assert file.get_slice("a")[1:2].tolist() == [[3.0, 4.0, 5.0]]
+        opened = safetensors.safe_open(str(honest), framework, device="cpu")
+        honest.unlink()
+        assert opened.get_tensor("b").tolist() == [1, 1, 1, 1]
+        assert opened.metadata() == {"format": "pt"}
+
+    @pytest.mark.parametrize("forge", [overlapping, duplicated])
+    def test_tables_that_readers_disagree_on_are_refused(self, person: Any, tmp_path: Path, forge: Any) -> None:
+        place = forge(tmp_path)
+        with pytest.raises(LoadBlocked):
+            safetensors.numpy.load_file(place)
+        with pytest.raises(LoadBlocked):
+            safetensors.safe_open(place, framework="np")
+        assert set(person.verdicts) <= {"unverifiable"}
+
+    def test_a_pickle_under_that_name_is_refused(self, person: Any, tmp_path: Path) -> None:
+        (tmp_path / "model.safetensors").write_bytes(pickle.dumps(TENSORS))
+        with pytest.raises(LoadBlocked):
+            safetensors.torch.load_file(tmp_path / "model.safetensors")
+
+    def test_the_calls_of_libraries_pass(
+        self, person: Any, tmp_path: Path, honest: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(caller, "find", lambda *_: caller.Caller("library", "a_library"))
+        assert set(safetensors.numpy.load_file(honest)) == {"a", "b"}
+        assert person.reports == []
+
+
+def written(folder: Path, template: str = "{{ messages[0]['content'] }}", **more: Any) -> Path:
+    place = folder / f"{more.get('name', 'model')}.gguf"
+    writer = gguf.GGUFWriter(place, "llama")
+    writer.add_chat_template(template)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list([f"token{n}" for n in range(100)])
+    writer.add_tensor("weights", np.ones((8, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return place
+
+
+@pytest.mark.usefixtures("guarded")
+class TestGguf:
+    def test_an_honest_model_loads(self, person: Any, tmp_path: Path) -> None:
+        reader = gguf.GGUFReader(written(tmp_path))
+        assert reader.tensors[0].name == "weights"
+        assert reader.tensors[0].data.sum() == 256
+        assert person.verdicts == ["safe"]
+        assert [c.kind for c in person.reports[0].contract.code] == ["template"]
+
+    def test_a_template_that_reaches_out_is_danger(self, person: Any, tmp_path: Path) -> None:
+        person.choice = "refuse"
+        with pytest.raises(LoadBlocked):
+            gguf.GGUFReader(written(tmp_path, "{{ cycler.__init__.__globals__.os.popen('id').read() }}"))
+        assert person.verdicts == ["danger"]
+
+    def test_a_table_that_leads_out_of_the_file_is_refused(self, person: Any, tmp_path: Path) -> None:
+        place = written(tmp_path)
+        data = place.read_bytes()
+        place.write_bytes(data.replace(struct.pack("<QQ", 32, 8), struct.pack("<QQ", 32, 8 << 40)))
+        with pytest.raises(LoadBlocked):
+            gguf.GGUFReader(place)
+        assert set(person.verdicts) <= {"unverifiable"}
