@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import datetime
 import decimal
+import functools
 import gc
 import io
 import itertools
@@ -34,10 +35,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.adversarial_folders import FOLDER_WAYS, FOLDERS
 from bench.adversarial_gadgets import Gadget, gadgets
 from bench.adversarial_opcodes import MANNERS, Spelling, names, spelled
 from bench.adversarial_places import CONTAINERS, PLACES, WAYS
 
+EVERYWHERE = {**CONTAINERS, **FOLDERS}
+ALL_WAYS = {**WAYS, **FOLDER_WAYS}
+IN_FOLDERS = 0.2
+"""Share of the random attacks that lie in a repository or under another loader's name."""
 SIGHTS = ("headless", "accepting", "blind", "short-sighted")
 VERBS = ("build", "mutated", "named", "newobj", "reduce")
 
@@ -79,12 +85,12 @@ def cases(found: list[Gadget], count: int, dice: random.Random, most_plain: int 
     first = first[: count if most_plain is None else min(count, most_plain)]
     yield from first
     for _ in range(count - len(first)):
-        container = dice.choice(list(CONTAINERS))
+        container = dice.choice(list(FOLDERS if dice.random() < IN_FOLDERS else CONTAINERS))
         yield Case(
             dice.choice(found),
             Spelling(dice.randrange(6), dice.choice(MANNERS)),
             container,
-            dice.choice(list(WAYS[container])),
+            dice.choice(list(ALL_WAYS[container])),
             dice.choice(list(PLACES)),
             dice.choice(SIGHTS),
         )
@@ -104,11 +110,11 @@ class Lab:
         """Try one; whatever lies in the folder afterwards was written by the payload."""
         try:
             program = spelled(case.gadget.payload, case.spelling)
-            path = CONTAINERS[case.container](program, self.folder)
+            path = EVERYWHERE[case.container](program, self.folder)
         except (TypeError, ValueError, UnicodeError):
             score.outcomes["not spelled"] += 1
             return
-        way = PLACES[case.place](WAYS[case.container][case.way])
+        way = PLACES[case.place](ALL_WAYS[case.container][case.way])
         with seeing(case), silent():
             outcome = _outcome(way, path)
             gc.collect(0)
@@ -126,12 +132,27 @@ class Lab:
         """Names of the gadgets that run where nothing guards, each tried in a forked process."""
         return [g.name for g in self.gadgets if self._runs(g)]
 
+    def open_ways(self) -> list[str]:
+        """`container by way` of those through which a plain payload runs where nothing guards."""
+        plain = next(g for g in self.gadgets if g.name == "os.system")
+        found = []
+        for container, ways in ALL_WAYS.items():
+            path = EVERYWHERE[container](spelled(plain.payload, Spelling(2, "plain")), self.folder)
+            found += [
+                f"{container} by {name}" for name, way in ways.items() if self._marks(functools.partial(way, path), 60)
+            ]
+        return found
+
     def _runs(self, gadget: Gadget) -> bool:
+        return self._marks(lambda: pickle.loads(spelled(gadget.payload, Spelling(4, "plain"))), 4)
+
+    def _marks(self, act: Callable[[], Any], seconds: int) -> bool:
+        """Whether `act` leaves anything in the folder, tried in a forked process."""
         child = os.fork()
         if child == 0:
-            signal.alarm(4)
+            signal.alarm(seconds)
             with contextlib.suppress(BaseException), silent():
-                pickle.loads(spelled(gadget.payload, Spelling(4, "plain")))
+                act()
                 gc.collect()
             os._exit(0)
         os.waitpid(child, 0)
@@ -313,6 +334,7 @@ def _report(lab: Lab, options: argparse.Namespace) -> int:
     loads = honest_files(lab.folder / "honest")
     worked = try_honest(loads)
     proven = lab.proven() if options.prove else []
+    ways = lab.open_ways() if options.prove else []
     hooks.install()
     try:
         score.honest = len(worked)
@@ -326,7 +348,8 @@ def _report(lab: Lab, options: argparse.Namespace) -> int:
     finally:
         hooks.uninstall()
     figures = {
-        "gadgets": len(found), "proven": len(proven), "attacks": sum(score.outcomes.values()), "ran": len(score.ran),
+        "gadgets": len(found), "proven": len(proven), "ways": sum(map(len, ALL_WAYS.values())),
+        "ways_proven": len(ways), "attacks": sum(score.outcomes.values()), "ran": len(score.ran),
         "outcomes": dict(score.outcomes.most_common()), "honest": score.honest,
         "honest_failed": len(score.failed_honest), "seconds": round(time.monotonic() - began),
     }  # fmt: skip
@@ -334,7 +357,9 @@ def _report(lab: Lab, options: argparse.Namespace) -> int:
     for line in itertools.chain((f"RAN: {c}" for c in score.ran), (f"FAILED: {n}" for n in score.failed_honest)):
         print(line)
     if options.json:
-        options.json.write_text(json.dumps({**figures, "which": score.ran, "proven_names": proven}, indent=1))
+        options.json.write_text(
+            json.dumps({**figures, "which": score.ran, "proven_names": proven, "proven_ways": ways}, indent=1)
+        )
     return 1 if score.ran or score.failed_honest else 0
 
 
