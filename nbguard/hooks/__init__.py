@@ -25,11 +25,13 @@ def install() -> None:
         if _installed is not None:
             return
         from nbguard.hooks.loaders import guard_all
+        from nbguard.hooks.savers import watch_all
         from nbguard.hooks.walls import audit
 
         hooks = Installed()
         try:
             guard_all(hooks)
+            watch_all(hooks)
         except BaseException:
             hooks.undo()
             raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.model import LoadRequest
 from nbguard.errors import ContractViolation, LoadBlocked
-from nbguard.hooks import grants, repeats
+from nbguard.hooks import grants, own, repeats
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
 from nbguard.hooks.walls import scope
@@ -57,9 +57,15 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
         if approved is None and repeats.covered(request, report):
             _record("load.settled", request, report, None, why="accepted at this line in this run of the cell")
             return Grant(report, opened, request, accepted_by_person=True)
-        decision = _decide(report, request, approved, nested=outer is not None if nested is None else nested)
+        written = own.find(report, opened) if approved is None else None
+        nested = outer is not None if nested is None else nested
+        decision = _decide(report, request, approved, written, nested=nested)
         if not decision.enforced:
             return _watched(request, opened, report, decision)
+        if written is not None and "own.load" in decision.rules:
+            tell(report, decision, request)
+            _record("load.own", request, report, decision, saver=written.saver, written=written.written)
+            return Grant(report, opened, request, accepted_by_person=True)
         if decision.action == "allow":
             tell(report, decision, request)
             _record("load.allowed", request, report, decision)
@@ -152,20 +158,23 @@ def note(event: str, **fields: Any) -> None:
         AuditLog().record(event, **fields)
 
 
-def _decide(report: Report, request: LoadRequest, approved: Approval | None, *, nested: bool) -> Decision:
+def _decide(
+    report: Report, request: LoadRequest, approved: Approval | None, written: own.Own | None, *, nested: bool
+) -> Decision:
     from nbguard import policy, settings
 
     mode = settings.load().mode
     person = request.in_person_code and not nested and _somebody_there()
-    situation = policy.Situation(approved=approved, person=person, request=request, mode=mode)
-    decision = policy.decide(report, _policy(), situation)
+    sentence = written.sentence if written is not None else ""
+    situation = policy.Situation(approved=approved, own=sentence, person=person, request=request, mode=mode)
+    decision = policy.decide(report, policy_in_force(), situation)
     if decision.action != "allow" and report.verdict is Verdict.SAFE and not request.in_person_code:
         reason = "A library unpickles explained data for itself."
         return policy.Decision("allow", "compact", (), (*decision.rules, "safe.library"), reason)
     return decision
 
 
-def _policy() -> Policy:
+def policy_in_force() -> Policy:
     """The policy in force, or the one that `nbguard.guard` was given, whichever is stricter."""
     from nbguard import policy
     from nbguard.hooks.guarding import policy_name
@@ -209,7 +218,7 @@ def _remember(report: Report, opened: Opened, answer: Answer) -> None:
     from nbguard import policy
     from nbguard.approvals import Store
 
-    expires = policy.lifetime(_policy(), report.verdict)
+    expires = policy.lifetime(policy_in_force(), report.verdict)
     Store().remember(report, opened, answer.who, answer.reason, expires)
 
 

@@ -10,7 +10,8 @@
 | unverifiable | deny                                 | deny                      | deny                    |
 | danger       | allow, where the policy counts it    | full report with hurdles  | deny                    |
 
-A load that a library makes for itself raises no question: it is decided as where nobody is there.
+A load that a library makes for itself raises no question: it is decided as where nobody is there. What this user's own
+guarded kernels wrote loads whatever its verdict, save *unverifiable*, where the policy says so (`own_work`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def decide(report: Report, policy: Policy, situation: Situation) -> Decision:
 
 def _enforced(report: Report, policy: Policy, situation: Situation) -> Decision:
     rules = (f"policy.{policy.name}", f"verdict.{report.verdict.word}")
+    own_work = situation.own and policy.own_work == "load" and report.verdict is not Verdict.UNVERIFIABLE
+    if own_work and not _counts(report, situation):
+        return Decision("allow", "compact", (), (*rules, "own.load"), situation.own)
     match report.verdict:
         case Verdict.SAFE:
             return _safe(report, policy, situation, rules)

@@ -66,6 +66,9 @@ class Policy:
     """The most days that a person may say; 0: any."""
     approval_reasons: tuple[str, ...]
     """Verdicts, of `safe`, `review`, `danger`, whose approval needs a reason."""
+    own_work: Literal["load", "ask"]
+    """What this user's own guarded kernels wrote: load it without a question, whatever its verdict, or treat it like
+    anything else."""
 
     @classmethod
     def from_mapping(cls, name: str, data: Mapping[str, Any]) -> Policy:
@@ -74,7 +77,8 @@ class Policy:
         Raises:
             PolicyError: a key is missing, unknown, or has a value that it cannot have.
         """
-        top = _Table(name, data, ("strictness", "about", "sources", "safe", "review", "danger", "approvals"))
+        tables = ("safe", "review", "danger", "approvals")
+        top = _Table(name, data, ("strictness", "about", "sources", "own_work", *tables))
         safe = top.table("safe", ("person", "headless", "offers"))
         review = top.table("review", ("person", "stored", "offers"))
         danger = top.table("danger", ("person", "stored", "offers"))
@@ -102,6 +106,7 @@ class Policy:
             approval_days=(days.days("safe"), days.days("review"), days.days("danger")),
             approval_most_days=kept.days("most_days"),
             approval_reasons=reasons,
+            own_work=top.one_of("own_work", ("load", "ask")),
         )
 
 
@@ -160,6 +165,8 @@ class Situation:
     """The call; None for a scan that a person asked for."""
     mode: Literal["observe", "warn", "enforce"] = "enforce"
     """Only `enforce` stops loads."""
+    own: str = ""
+    """Where this user's own guarded kernels wrote exactly this: a sentence that says when and with what."""
 
 
 @dataclass(frozen=True)

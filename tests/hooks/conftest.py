@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nbguard import hooks
 from nbguard.gate.answer import Answer
-from nbguard.hooks import walk
+from nbguard.hooks import own, unpickling, walk
 from nbguard.hooks.walls.permissions import mapped
 from nbguard.report.model import GlobalUse, Report, Verdict
 
@@ -52,6 +52,16 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Asker:
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A headless process."""
     monkeypatch.setattr(walk, "_somebody_there", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def stranger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test dumps and loads again counts as somebody else's, so that questions and walls are tried on it.
+
+    Tests marked `own_work` leave it as it is: the person's own."""
+    if request.node.get_closest_marker("own_work") is None:
+        monkeypatch.setattr(unpickling, "_dumped_here", lambda stream: False)
+        monkeypatch.setattr(own, "find", lambda report, opened: None)
 
 
 @pytest.fixture

@@ -215,6 +215,7 @@ GOOD = {
     "review": {"person": "ask", "stored": True, "offers": []},
     "danger": {"person": "refuse", "stored": False, "offers": []},
     "approvals": {"days": {"safe": 0, "review": 90, "danger": 30}, "most_days": 365, "reasons": ["danger"]},
+    "own_work": "load",
 }
 
 
@@ -235,6 +236,8 @@ def test_a_policy_from_data():
         {"danger": {"person": "ask", "stored": 1, "offers": []}},
         {"danger": {"person": "ask", "stored": True, "offers": ["forever"]}},
         {"danger": None},
+        {"own_work": "always"},
+        {"own_work": True},
         {"approvals": {**GOOD["approvals"], "most_days": -1}},
         {"approvals": {**GOOD["approvals"], "days": {"safe": 1, "review": 1}}},
         {"approvals": {**GOOD["approvals"], "days": {"safe": 1, "review": 1, "danger": 4_000}}},
@@ -252,3 +255,22 @@ def test_a_policy_that_cannot_be_understood_is_refused(change):
 def test_a_policy_that_lacks_a_key_is_refused(key):
     with pytest.raises(PolicyError, match=key):
         Policy.from_mapping("ours", {k: v for k, v in GOOD.items() if k != key})
+
+
+@pytest.mark.parametrize("person", [True, False])
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("policy", ["balanced", "strict", "research"])
+def test_own_work_loads_below_the_policy_strict(policy, verdict, person):
+    situation = Situation(person=person, request=request(), own="Written by you.")
+    without = decide(make_report(verdict), presets()[policy], Situation(person=person, request=request()))
+    decision = decide(make_report(verdict), presets()[policy], situation)
+    if policy == "strict" or verdict is Verdict.UNVERIFIABLE:
+        assert decision == without
+    else:
+        assert (decision.action, decision.reason) == ("allow", "Written by you.")
+        assert "own.load" in decision.rules
+
+
+def test_an_approval_counts_before_own_work():
+    situation = Situation(make_approval(Verdict.REVIEW), False, request(), own="Written by you.")
+    assert "own.load" not in decide(make_report(Verdict.REVIEW), presets()["balanced"], situation).rules

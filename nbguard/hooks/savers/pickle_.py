@@ -1,0 +1,100 @@
+"""`pickle.dump`, `pickle.dumps` and `pickle.Pickler`, which are written in C.
+
+    pickle.dumps(value)         # its digest is kept in memory: loading it again is no question
+
+A library's own calls reach the C functions at once, at the price of one look at who calls. `pickle.dumps` is recorded
+where the person wrote the call; what is dumped into a file also where a library does it for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from nbguard.hooks import caller, grants
+from nbguard.hooks.installed import Installed
+from nbguard.hooks.savers import memory
+from nbguard.hooks.savers.engine import persons_own
+from nbguard.hooks.savers.entry import Saver
+from nbguard.hooks.savers.tee import Tee
+from nbguard.hooks.walls import scope
+
+
+def watch(hooks: Installed, pickle: ModuleType) -> None:
+    """Watch the module `pickle`."""
+    c_dumps, c_dump = pickle.dumps, pickle.dump
+    kind_of, remember, held, current = caller.kind_of, memory.remember, scope.held, grants.current
+    frame_of = sys._getframe
+
+    def dumps(obj: Any, protocol: Any = None, *, fix_imports: bool = True, buffer_callback: Any = None) -> bytes:
+        """Return the pickled representation of the object as bytes. See `pickle.dumps`."""
+        data: bytes = c_dumps(obj, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+        if kind_of(frame_of(1)) == "person" and held() is None and current() is None:
+            remember("pickle", data)
+        return data
+
+    def dump(
+        obj: Any, file: Any, protocol: Any = None, *, fix_imports: bool = True, buffer_callback: Any = None
+    ) -> None:
+        """Write a pickled representation of obj to the open file object file. See `pickle.dump`."""
+        if kind_of(frame_of(1)) == "machinery" or not callable(getattr(file, "write", None)) or not persons_own():
+            c_dump(obj, file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+            return
+        tee = Tee(file)
+        c_dump(obj, tee, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+        tee.note("pickle.dump", "pickle")
+
+    for function in (dumps, dump):
+        function.__module__, function.__qualname__ = "pickle", function.__name__
+    hooks.replace(pickle, "dumps", dumps)
+    hooks.replace(pickle, "dump", dump)
+    hooks.replace(pickle, "Pickler", _watched(pickle.Pickler))
+
+
+def watch_shelf(hooks: Installed, shelve: ModuleType) -> None:
+    """Watch what shelves put into their database."""
+    entry = Saver(name="shelve", module="shelve", function="", target=(), family="pickle")
+
+    def setitem(original: Callable[..., Any], self: Any, key: str, value: Any) -> None:
+        original(self, key, value)
+        if persons_own():
+            _note_value(entry, self, key)
+
+    hooks.swap(shelve.Shelf.__setitem__, setitem)
+
+
+def _note_value(entry: Saver, shelf: Any, key: str) -> None:
+    import hashlib
+
+    from nbguard.hooks.savers import ledger
+
+    try:
+        data = bytes(shelf.dict[key.encode(shelf.keyencoding)])
+    except (KeyError, TypeError, ValueError, OSError):
+        return
+    ledger.note_program(entry.name, entry.family, "", hashlib.sha256(data).hexdigest(), len(data))
+
+
+def _watched(machine: type[Any]) -> type[Any]:
+    """A drop-in for `pickle.Pickler`: the C machine, with what passes into the file followed for the person."""
+
+    class Pickler(machine):  # type: ignore[misc]  # a base class known only at run time
+        """This takes a binary file for writing a pickle data stream. See the standard library's documentation."""
+
+        def __init__(self, file: Any, *args: Any, **kwargs: Any) -> None:
+            self.__tee: Tee | None = None
+            if type(self) is Pickler and callable(getattr(file, "write", None)) and persons_own():
+                file = self.__tee = Tee(file)
+            machine.__init__(self, file, *args, **kwargs)
+
+        def dump(self, obj: Any) -> None:
+            """Write a pickled representation of the given object to the open file."""
+            machine.dump(self, obj)
+            if self.__tee is not None and persons_own():
+                self.__tee.note("pickle.Pickler", "pickle")
+
+    Pickler.__module__, Pickler.__qualname__ = "pickle", "Pickler"
+    made: type[Any] = Pickler
+    return made
