@@ -66,6 +66,7 @@ def swap(function: Callable[..., Any], around: Callable[..., Any]) -> Swapped:
     attributes = {k: v for k, v in function.__dict__.items() if k == "__signature__"}
     swapped = Swapped(function, clone, function.__code__, function.__defaults__, function.__kwdefaults__, attributes)
     signature = inspect.signature(function)
+    clone.__signature__ = signature  # type: ignore[attr-defined]  # of a decorated one, what it wraps says it
 
     def enter(*args: Any, **kwargs: Any) -> Any:
         return around(clone, *args, **kwargs)
