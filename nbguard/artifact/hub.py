@@ -260,6 +260,11 @@ def _repo_folder(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str:
     return os.path.join(base, repo_folder_name(**_typed(repo_id)))
 
 
+def snapshot_folder(listing: Listing, cache_dir: str | os.PathLike[str] | None = None) -> str:
+    """Where the files of a listed commit lie in the cache, resolved; the folder need not be there yet."""
+    return os.path.realpath(os.path.join(_repo_folder(listing.repo_id, cache_dir), "snapshots", listing.commit))
+
+
 def _checked(name: object, repo_id: str) -> str:
     """`name`, where it can only name a file inside the folder."""
     if isinstance(name, str) and 0 < len(name) <= MAX_NAME and "\\" not in name and name.isprintable():

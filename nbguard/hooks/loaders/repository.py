@@ -12,29 +12,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from types import FrameType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Further, Plan, Reader, Selection, choose, code_closure
 from nbguard.artifact.folders import names_below, read_small
-from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader
+from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader, snapshot_folder
 from nbguard.artifact.model import LoadRequest, NotScanned
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError, TargetMissing
-from nbguard.hooks import grants, trust
-from nbguard.hooks.loaders.settled import Key, Settled, part
-from nbguard.report.model import Report
+from nbguard.hooks import grants
+from nbguard.hooks.loaders.calling import HubOptions, called_by_person
+from nbguard.hooks.loaders.settled import Key, Settled
+from nbguard.report.model import Report, Verdict
 
 PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
 """Arguments that change what may happen; they go into the request that a person sees."""
-LOOKED_THROUGH = ("transformers", "diffusers", "sentence_transformers", "peft", "timm", "accelerate", "torch",
-                  "huggingface_hub", "nbguard")  # fmt: skip
-"""Packages whose frames do not count as the caller."""
 
 settled = Settled()
 _loads: weakref.WeakKeyDictionary[grants.OuterRequest, RepositoryLoad] = weakref.WeakKeyDictionary()
@@ -49,26 +45,6 @@ class SourceMissing(SourceError, TargetMissing):  # noqa: N818 - like TargetMiss
     """There is no such folder."""
 
 
-@dataclass(frozen=True)
-class HubOptions:
-    """How the call wants the Hub to be asked."""
-
-    token: str | bool | None = None
-    cache_dir: str | None = None
-    local_files_only: bool = False
-    force_download: bool = False
-
-    @classmethod
-    def of(cls, arguments: dict[str, Any]) -> HubOptions:
-        cache = arguments.get("cache_dir")
-        return cls(
-            arguments.get("token"),
-            None if cache is None else os.fspath(cache),
-            bool(arguments.get("local_files_only")),
-            bool(arguments.get("force_download")),
-        )
-
-
 @dataclass
 class _Source:
     """What of one source has been admitted in this load."""
@@ -76,6 +52,8 @@ class _Source:
     key: Key
     names: tuple[str, ...]
     """Everything that it holds."""
+    root: str | None
+    """Its folder, resolved: the snapshot in the cache for a repository; None for a single file."""
     commit: str | None = None
     listing: Listing | None = None
     files: set[str] = field(default_factory=set)
@@ -94,6 +72,9 @@ class RepositoryLoad:
         self.nested = nested
         self.in_person_code = not nested and called_by_person()
         self.grants = contextlib.ExitStack()
+        self.instead = False
+        """Whether the loader can be told to load the safetensors alternative in the place of what it asks about."""
+        self.chose_safetensors = False
         self._sources: dict[tuple[str, str], _Source] = {}
         self._pins: dict[tuple[str, str | None], str] = {}
 
@@ -123,23 +104,23 @@ class RepositoryLoad:
         if request is not None:
             request.still_allowed()
         try:
-            found = self._find(source, revision)
-            wanted = self._wanted(found, source, selection, files, module, plan)
-            if set(wanted.files) <= found.files:
-                return found.commit
-            self._decide(source, found, wanted)
+            found, below = self._located(source, revision)
+            wanted = self._wanted(found, below, selection, files, module, plan)
+            if not set(wanted.files) <= found.files:
+                self._decide(source, found, wanted)
         except SourceError:
             raise
         except TargetMissing as error:
             raise SourceMissing(str(error), error.filename) from None
         except TargetError as error:
             raise SourceError(str(error)) from None
-        return found.commit
+        return found.commit if below is None else None
 
     def known(self, source: str) -> bool:
         """Whether anything of this source has been admitted in this load."""
-        place = os.path.realpath(source) if os.path.exists(source) else source
-        return any(p == place for p, _ in self._sources)
+        if os.path.exists(source):
+            return self._inside(source) is not None
+        return any(p == source for p, _ in self._sources)
 
     def names(self, source: str, revision: str | None = None) -> tuple[str, ...]:
         """Everything that a source holds, at the commit that this load has pinned. Raises SourceError."""
@@ -149,6 +130,21 @@ class RepositoryLoad:
             raise SourceError(str(error)) from None
 
     # finding it
+
+    def _located(self, source: str, revision: str | None) -> tuple[_Source, str | None]:
+        """The source, and where in it a path leads; None for a repository by its name."""
+        if not os.path.exists(source):
+            return self._find(source, revision), None
+        return self._inside(source) or (self._local(source), "")
+
+    def _inside(self, source: str) -> tuple[_Source, str] | None:
+        """The source that a path lies in, where that is one of this load: a folder of a component, a snapshot."""
+        folder, name = os.path.split(os.path.abspath(source))
+        place = os.path.realpath(source) if os.path.isdir(source) else os.path.join(os.path.realpath(folder), name)
+        for found in self._sources.values():
+            if found.root is not None and (place == found.root or place.startswith(found.root + os.sep)):
+                return found, place[len(found.root) + 1 :].replace(os.sep, "/")
+        return None
 
     def _find(self, source: str, revision: str | None) -> _Source:
         if os.path.exists(source):
@@ -191,7 +187,8 @@ class RepositoryLoad:
         if revision == self.requested or revision is None:
             self._pins.setdefault((source, None), commit)
             self._pins.setdefault((source, "main"), commit)
-        fresh = _Source(("hub", source, commit), tuple(sorted(listing.sizes)), commit, listing)
+        root = snapshot_folder(listing, self.options.cache_dir)
+        fresh = _Source(("hub", source, commit), tuple(sorted(listing.sizes)), root, commit, listing)
         return self._sources.setdefault((source, commit), fresh)
 
     def _local(self, source: str) -> _Source:
@@ -200,33 +197,39 @@ class RepositoryLoad:
         if found is None:
             seen = os.stat(place)
             key = ("local", place, f"{seen.st_dev}:{seen.st_ino}")
-            names = tuple(names_below(place)) if os.path.isdir(place) else (os.path.basename(place),)
-            found = self._sources[place, ""] = _Source(key, names)
+            folder = os.path.isdir(place)
+            names = tuple(names_below(place)) if folder else (os.path.basename(place),)
+            found = self._sources[place, ""] = _Source(key, names, place if folder else None)
         return found
 
     def _wanted(
         self,
         found: _Source,
-        source: str,
+        below: str | None,
         selection: Selection | None,
         files: Sequence[str] | None,
         module: str | None,
         plan: Plan | None,
     ) -> Choice:
-        if files is not None:
-            return Choice(tuple(n for n in files if n in found.names))
-        if found.commit is None and not os.path.isdir(source):
-            return Choice(found.names)
-        if plan is not None:
-            return plan(found.names, self._reader(found, source))
-        if module is not None:
-            return Choice(tuple(sorted(code_closure(found.names, self._reader(found, source), [module]))))
-        return choose(found.names, self._reader(found, source), selection or Selection())
+        """What of a source, or of the folder `below` in it, is opened; by its names in the whole source."""
+        if found.root is None or below in found.names:
+            return Choice((below,) if below else found.names)  # one file
+        names, read = found.names, self._reader(found)
+        if not below:
+            return _chosen(names, read, selection, files, module, plan, hub=below is None)
+        start = f"{below}/"
+        within = tuple(n.removeprefix(start) for n in names if n.startswith(start))
+        choice = _chosen(within, lambda name: read(start + name), selection, files, module, plan, hub=False)
+        return replace(
+            choice,
+            files=tuple(start + n for n in choice.files),
+            passed_over=tuple(replace(n, path=start + n.path) for n in choice.passed_over),
+        )
 
-    def _reader(self, found: _Source, source: str) -> Reader:
+    def _reader(self, found: _Source) -> Reader:
         if found.listing is not None:
             return reader(found.listing, token=self.options.token, cache_dir=self.options.cache_dir)
-        base = os.path.realpath(source)
+        base = found.root or ""
         return lambda name: read_small(base, name, found.names)
 
     # deciding
@@ -235,6 +238,7 @@ class RepositoryLoad:
         from nbguard.hooks import walk
         from nbguard.hooks.walls import code
 
+        source = found.listing.repo_id if found.listing is not None else source
         opened = self._opened(source, found, wanted)
         self.grants.callback(opened.close)
         if not self.arguments.get("trust_remote_code"):
@@ -246,16 +250,25 @@ class RepositoryLoad:
             self.loader, source, opened.kind, self.arguments, self.requested, in_person_code=self.in_person_code
         )
         grant = walk.admit(
-            request, opened, nested=self.nested, settled=lambda report: _covered(found.key, marks, report)
+            request,
+            opened,
+            nested=self.nested,
+            settled=lambda report: self._chosen(report) or settled.covers_all(found.key, marks, report),
+            instead=self.instead,
         )
         if grant.enforced:
-            for key, report in _parts(found.key, marks, grant.report):
-                settled.add(key, report, by_person=grant.accepted_by_person)
+            settled.add_all(found.key, marks, grant.report, by_person=grant.accepted_by_person)
         self.grants.enter_context(grant)
         code.accept(grant)
         found.files.update(wanted.files)
         for other, names in (*elsewhere, *((other, names) for _, other, names in drawn_in)):
             other.files.update(names)
+
+    def _chosen(self, report: Report) -> tuple[str, bool] | None:
+        """The safetensors that the person chose in the question need no second one, where they are explained data."""
+        if self.chose_safetensors and report.verdict is Verdict.SAFE:
+            return "The person chose the safetensors in the place of what was asked about.", True
+        return None
 
     def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, _Source, tuple[str, ...]]]:
         """Other sources that the same load opens: their files, part of the same question, under a mark of their own.
@@ -268,7 +281,8 @@ class RepositoryLoad:
             mark = f"{'file' if os.path.exists(other.source) else 'hf'}://{other.source[:300]}/"
             try:
                 found = self._find(other.source, other.revision)
-                wanted = self._wanted(found, other.source, None, None, None, other.plan)
+                below = "" if os.path.exists(other.source) else None
+                wanted = self._wanted(found, below, None, None, None, other.plan)
                 beside = self._opened(other.source, found, wanted)
             except TargetError as error:
                 opened.not_opened = (*opened.not_opened, NotScanned(other.source[:300], str(error)))
@@ -309,10 +323,10 @@ class RepositoryLoad:
                 cache_dir=options.cache_dir,
                 force_download=options.force_download and not found.files,
             )
-        if not os.path.isdir(source):
+        if found.root is None:
             return open_path(source)
-        opened = open_files(os.path.realpath(source), wanted.files, target=source, kind="directory")
-        opened.provenance.update({"source": "folder", "path": os.path.realpath(source)})
+        opened = open_files(found.root, wanted.files, target=source, kind="directory")
+        opened.provenance.update({"source": "folder", "path": found.root})
         opened.not_opened = wanted.passed_over
         return opened
 
@@ -351,34 +365,23 @@ def current() -> RepositoryLoad | None:
     return _loads.get(request) if request is not None else None
 
 
-def called_by_person() -> bool:
-    """Whether the first frame outside of transformers and what it is built on belongs to the person."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        through = filename == "<nbguard>" or (
-            top in (*LOOKED_THROUGH, "contextlib", "functools") and (trust.is_installed(filename) or top == "nbguard")
-        )
-        if not through:
-            return not trust.is_installed(filename)
-        frame = frame.f_back
-    return False
-
-
-def _parts(key: Key, marks: dict[str, Key], report: Report) -> list[tuple[Key, Report]]:
-    """What a report says of each source that it is about."""
-    found = [(key, part(report, "", tuple(marks))), *((marks[mark], part(report, mark)) for mark in marks)]
-    return [(k, r) for k, r in found if r.files]
-
-
-def _covered(key: Key, marks: dict[str, Key], report: Report) -> tuple[str, bool] | None:
-    """Why no question is needed for any of the sources that a report is about; None where one is."""
-    told = [settled.covers(k, r) for k, r in _parts(key, marks, report)]
-    if not told or any(t is None for t in told):
-        return None
-    why = next(t for t in told if t is not None)
-    return why[0], all(t is not None and t[1] for t in told)
+def _chosen(
+    names: Sequence[str],
+    read: Reader,
+    selection: Selection | None,
+    files: Sequence[str] | None,
+    module: str | None,
+    plan: Plan | None,
+    *,
+    hub: bool,
+) -> Choice:
+    if files is not None:
+        return Choice(tuple(n for n in files if n in names))
+    if module is not None:
+        return Choice(tuple(sorted(code_closure(names, read, [module]))))
+    choice = plan(names, read) if plan is not None else choose(names, read, selection or Selection())
+    whole_model = plan is None and not hub and "config.json" in names
+    return replace(choice, further=()) if whole_model else choice  # transformers then takes that, not the base model
 
 
 def _text(value: Any) -> str | None:

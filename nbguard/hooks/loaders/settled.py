@@ -12,6 +12,7 @@ not in what was accepted, where a serious finding is new, or where a file that w
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from nbguard.report.model import Report, Severity, Verdict
@@ -62,20 +63,40 @@ class Settled:
             seen.globals |= _globals(report)
             seen.findings |= _findings(report)
 
+    def covers_all(self, key: Key, marks: Mapping[str, Key], report: Report) -> tuple[str, bool] | None:
+        """As `covers`, for a report on several sources: none of them needs a question.
+
+        Args:
+            marks: how the names of the files of each further source begin.
+        """
+        told = [self.covers(k, r) for k, r in _parts(key, marks, report)]
+        known = [t for t in told if t is not None]
+        if not known or len(known) < len(told):
+            return None
+        return known[0][0], all(by_person for _, by_person in known)
+
+    def add_all(self, key: Key, marks: Mapping[str, Key], report: Report, *, by_person: bool) -> None:
+        """As `add`, for a report on several sources."""
+        for k, r in _parts(key, marks, report):
+            self.add(k, r, by_person=by_person)
+
     def forget(self) -> None:
         with self._lock:
             self._accepted.clear()
 
 
-def part(report: Report, mark: str, others: tuple[str, ...] = ()) -> Report:
-    """What a report on several sources says of one: of the files whose names begin with `mark` and with none of
-    `others`, under the names that they have in that source."""
+def _parts(key: Key, marks: Mapping[str, Key], report: Report) -> list[tuple[Key, Report]]:
+    """What a report says of each source that it is about, with the names that the files have there."""
+    if not marks:
+        return [(key, report)]
+    found = [(key, _part(report, "", tuple(marks))), *((marks[mark], _part(report, mark)) for mark in marks)]
+    return [(k, r) for k, r in found if r.files]
 
+
+def _part(report: Report, mark: str, others: tuple[str, ...] = ()) -> Report:
     def mine(path: str) -> bool:
         return path.startswith(mark) and not path.startswith(others)
 
-    if not others and not mark:
-        return report
     files = tuple(replace(f, path=f.path.removeprefix(mark)) for f in report.files if mine(f.path))
     findings = tuple(replace(f, file=f.file.removeprefix(mark)) for f in report.findings if mine(f.file))
     return replace(report, files=files, findings=findings)
