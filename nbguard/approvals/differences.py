@@ -1,6 +1,6 @@
 r"""The difference of two texts, within bounds that no hostile text gets out of.
 
-    between("modeling.py", b"a = 1\n", b"a = 2\n").diff      # "@@ -1 +1 @@\n-a = 1\n+a = 2"
+between("modeling.py", b"a = 1\n", b"a = 2\n").diff      # "@@ -1 +1 @@\n-a = 1\n+a = 2"
 """
 
 from __future__ import annotations

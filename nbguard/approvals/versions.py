@@ -18,7 +18,7 @@ import stat
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -79,8 +79,8 @@ def remember(
         return
     texts = _texts(report, opened)
     row = (
-        key, time.time(), _short(who), _short(reason), how, approval, _short(report.target), report.artifact.commit or "",
-        int(report.verdict), report.artifact.digest, keys.contract_key(report),
+        key, time.time(), _short(who), _short(reason), how, approval, _short(report.target),
+        report.artifact.commit or "", int(report.verdict), report.artifact.digest, keys.contract_key(report),
         json.dumps(_files(report)), json.dumps(_beside(report)), json.dumps(_globals(report)),
         json.dumps({path: sha256 for path, (sha256, _) in texts.items()}),
     )  # fmt: skip
@@ -201,8 +201,6 @@ class _Record:
         now = {path: (size, pin) for path, size, pin in _files(report)}
         there = set(now) | set(_beside(report))
         fresh = [path for path in now if path not in then]
-        from dataclasses import replace
-
         used, named = self.globals, set(_globals(report))
         found = replace(
             self.told(report, same=False),
@@ -240,8 +238,6 @@ def _standing(approval: str) -> str:
 
 
 def _with_code(db: sqlite3.Connection, found: Since, base: _Record, report: Report, opened: Opened | None) -> Since:
-    from dataclasses import replace
-
     texts = _texts(report, opened)
     changes: list[CodeChange] = []
     for path in (*found.changed, *found.added):
@@ -324,7 +320,9 @@ def _prune(db: sqlite3.Connection, key: str) -> None:
         " DESC LIMIT ?)",
         (key, key, KEPT_FOR_A_NAME),
     )
-    db.execute("DELETE FROM versions WHERE id NOT IN (SELECT id FROM versions ORDER BY at DESC, id DESC LIMIT ?)", (KEPT,))
+    db.execute(
+        "DELETE FROM versions WHERE id NOT IN (SELECT id FROM versions ORDER BY at DESC, id DESC LIMIT ?)", (KEPT,)
+    )
     _drop_texts(db)
     while (db.execute("SELECT total(length(data)) FROM texts").fetchone()[0]) > TEXTS_BYTES:
         oldest = db.execute("SELECT id FROM versions WHERE code != '{}' ORDER BY at, id LIMIT 1").fetchone()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nbguard.report.model import Report, Severity, Verdict
@@ -16,7 +16,7 @@ from nbguard.report.words import FindingGroup, Outcome, grouped
 if TYPE_CHECKING:
     from nbguard.policy import Decision
 
-Choice = Literal["once", "always", "refuse"]
+Choice = Literal["once", "always", "refuse", "safetensors"]
 Form = Literal["compact", "full", "danger", "blocked"]
 Face = Literal["widget", "terminal", "none"]
 
@@ -44,10 +44,17 @@ class Question:
     """`once`, `always`; refusing is always possible."""
     ticks: tuple[str, ...]
     """One sentence for each finding that has to be ticked before danger can be accepted. Not escaped."""
+    instead: bool = False
+    """Whether the safetensors alternative can be loaded in its place: the harmless way, open in every form."""
 
 
 def question(report: Report, decision: Decision) -> Question:
     """The question for `report` under `decision`; fails closed where the two do not fit together."""
+    way = report.advice.way("safetensors")
+    return replace(_asked(report, decision), instead=way is not None and bool(way.arguments))
+
+
+def _asked(report: Report, decision: Decision) -> Question:
     offers: tuple[Choice, ...] = tuple(c for c in ("once", "always") if c in decision.offers)
     if report.verdict is Verdict.UNVERIFIABLE or decision.form == "blocked" or decision.action == "deny" or not offers:
         return Question("blocked", (), ())
@@ -91,6 +98,8 @@ def outcome(answer: Answer) -> Outcome:
         return Outcome("loaded", f"Accepted by {answer.who} for this one load.{because}")
     if answer.choice == "always":
         return Outcome("loaded", f"Accepted by {answer.who}, for exactly this content from now on.{because}")
+    if answer.choice == "safetensors":
+        return Outcome("refused", f"Not loaded: {answer.who} chose the safetensors in its place.")
     return Outcome("refused", f"Refused. Nothing was loaded.{because}")
 
 

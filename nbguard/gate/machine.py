@@ -52,6 +52,7 @@ class Machine:
         form: Form,
         offers: tuple[Choice, ...],
         ticks: int = 0,
+        instead: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gate = secrets.token_hex(8)
@@ -59,6 +60,7 @@ class Machine:
         self._digest = digest
         self._form = form
         self._offers = offers if form != "blocked" else ()
+        self._instead = instead
         self._clock = clock
         self._ready_at = clock() + GRACE
         self._ticked = [False] * ticks
@@ -71,7 +73,8 @@ class Machine:
         self.choice: Choice | None = None
         self.ignored = ""
         """Why the last ignored message was ignored."""
-        roles = ["root", "refuse", "once", "always", "details", "reason", *(f"tick-{n}" for n in range(ticks))]
+        roles = ["root", "refuse", "safetensors", "once", "always", "details", "reason"]
+        roles += [f"tick-{n}" for n in range(ticks)]
         self._roles = {self.control(role): role for role in roles}
 
     def control(self, role: str) -> str:
@@ -84,6 +87,8 @@ class Machine:
             return False
         if role in ("root", "refuse"):
             return True
+        if role == "safetensors":  # harmless whatever the question is about: what it loads is looked at anew
+            return self._instead
         if role in ("once", "always"):
             open_to_it = self._form != "danger" or (self.details and bool(self._ticked) and all(self._ticked))
             return role in self._offers and open_to_it
@@ -148,6 +153,8 @@ class Machine:
             return self._decide("once")
         if role == "always":
             return self._decide("always")
+        if role == "safetensors":
+            return self._decide("safetensors")
         return self._decide("refuse")
 
     def _root(self, state: Mapping[str, Any]) -> Effect:

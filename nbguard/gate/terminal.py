@@ -34,7 +34,11 @@ REPORT = "report"
 
 _TRIES = 3
 
-_OFFERED: dict[Choice, str] = {"once": "load it now", "always": "exactly this from now on"}
+_OFFERED: dict[Choice, str] = {
+    "safetensors": "load the safetensors instead",
+    "once": "load it now",
+    "always": "exactly this from now on",
+}
 """What may be typed, and what it means."""
 
 
@@ -99,7 +103,8 @@ def _show(report: Report, decision: Decision, request: LoadRequest, *, short: bo
 
 def _read(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> tuple[Choice, str]:
     words: dict[str, Choice] = {"no": "refuse", "n": "refuse", "refuse": "refuse", "": "refuse"}
-    offered = {choice: told for choice, told in _OFFERED.items() if choice in asked.offers}
+    ways: tuple[Choice, ...] = ("safetensors", *asked.offers) if asked.instead else asked.offers
+    offered = {choice: told for choice, told in _OFFERED.items() if choice in ways}
     words.update({choice: choice for choice in offered})
     # The verdict again: of a long report, its beginning is no longer on the screen.
     _write(f"nbguard {report_text.verdict_line(report)}")
@@ -127,7 +132,12 @@ def _read_danger(report: Report, asked: Question) -> tuple[Choice, str]:
     for sentence in asked.ticks:
         _write(_point(sentence))
     _write("Do not load it. Press Enter to refuse.")
-    if input(f'If you must, type "{ANYWAY}": ').strip().lower() != ANYWAY:
+    if asked.instead:
+        _write(f'Type "safetensors" to {_OFFERED["safetensors"]}.')
+    typed = input(f'If you must, type "{ANYWAY}": ').strip().lower()
+    if typed == "safetensors" and asked.instead:
+        return "safetensors", ""
+    if typed != ANYWAY:
         return "refuse", ""
     reason = input("Why (kept in the audit log): ").strip()[:500]
     if not reason:

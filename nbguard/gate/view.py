@@ -31,12 +31,18 @@ TYPE_INSTEAD = (
 )
 """For pages that cannot show the controls, though their notebook server says that someone is there."""
 
-_LABELS = {"once": "Load once", "always": "Always allow this content", "refuse": "Refuse"}
+_LABELS = {
+    "once": "Load once",
+    "always": "Always allow this content",
+    "refuse": "Refuse",
+    "safetensors": "Load the safetensors instead",
+}
 
 _NOTES = {
     "once": "<b>Load once</b> loads it now and asks again the next time.",
     "always": "<b>Always allow this content</b> holds for exactly these bytes; a changed file is asked about again.",
     "refuse": "<b>Refuse</b> loads nothing and stops the cell.",
+    "safetensors": "<b>Load the safetensors instead</b> takes the file that can hold numbers only; it is looked at first.",
 }
 
 
@@ -86,6 +92,8 @@ class View:
     def focus(self) -> None:
         """Put the keyboard on the answer that does no harm: loading what is safe, refusing everything else."""
         wanted = "once" if self._asked.form == "compact" and "once" in self._controls else "refuse"
+        if self._asked.instead:
+            wanted = "safetensors"
         self._controls[wanted].focus()
 
     def sync(self) -> None:
@@ -131,9 +139,16 @@ class View:
     def _row(self, *children: Any, name: str = "nbg-row") -> Any:
         return self._w.HBox(children, _dom_classes=(name,))
 
+    def _first(self) -> list[Any]:
+        """The prominent way, where there is one that runs no code."""
+        if not self._asked.instead:
+            return []
+        return [self._button("safetensors", _LABELS["safetensors"], "nbg-b-go", "nbg-b-big")]
+
     def _compact(self) -> list[Any]:
-        buttons = [
-            self._button(role, _LABELS[role], *(("nbg-b-go",) if role == "once" else ()))
+        first = self._first()
+        buttons = first + [
+            self._button(role, _LABELS[role], *(("nbg-b-go",) if role == "once" and not first else ()))
             for role in (*self._asked.offers, "refuse")
         ]
         folded = (
@@ -151,17 +166,21 @@ class View:
         return [self._html(style() + rendered), self._w.VBox(ask, _dom_classes=("nbg-ask",))]
 
     def _plain(self) -> list[Any]:
-        refuse = self._button("refuse", _LABELS["refuse"], "nbg-b-safe")
+        first = self._first()
+        refuse = self._button("refuse", _LABELS["refuse"], *(() if first else ("nbg-b-safe",)))
         others = [self._button(role, _LABELS[role]) for role in self._asked.offers]
-        notes = " ".join(_NOTES[role] for role in (*self._asked.offers, "refuse"))
+        roles = (*(("safetensors",) if first else ()), *self._asked.offers, "refuse")
+        notes = " ".join(_NOTES[role] for role in roles)
+        title = "Load it?" if others else "It cannot be accepted as it is."
         return [
-            self._html('<div class="nbg-q">Load it?</div>'),
-            self._row(refuse, *others),
+            self._html(f'<div class="nbg-q">{title}</div>'),
+            self._row(*first, refuse, *others),
             self._html(f'<div class="nbg-note">{notes}</div>'),
         ]
 
     def _danger(self) -> list[Any]:
-        refuse = self._button("refuse", "Refuse, load nothing", "nbg-b-safe", "nbg-b-big")
+        first = self._first()
+        refuse = self._button("refuse", "Refuse, load nothing", "nbg-b-big", *(() if first else ("nbg-b-safe",)))
         details = self._button("details", "I have a reason to load it anyway…", "nbg-b-quiet")
         boxes = []
         for number, sentence in enumerate(self._asked.ticks):
@@ -196,7 +215,8 @@ class View:
             ],
             _dom_classes=("nbg-details",),
         )
-        return [self._html('<div class="nbg-q">Do not load it.</div>'), self._row(refuse, details), self._details]
+        title = self._html('<div class="nbg-q">Do not load it.</div>')
+        return [title, self._row(*first, refuse, details), self._details]
 
 
 def _walk(widget: Any) -> list[Any]:

@@ -57,7 +57,8 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
     running = faces.kernel()
     with interruptible(), _turn(running):
         machine = Machine(
-            digest=report.artifact.digest, form=asked.form, offers=asked.offers, ticks=len(asked.ticks)
+            digest=report.artifact.digest, form=asked.form, offers=asked.offers, ticks=len(asked.ticks),
+            instead=asked.instead,
         )  # fmt: skip
         view = View(report, decision, asked, machine, loader=request.loader)
         slot: Slot | None = None

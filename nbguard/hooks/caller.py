@@ -90,9 +90,13 @@ def kind_of(frame: FrameType | None) -> Kind:
 
 def person_line() -> tuple[str, int] | None:
     """(file, line) of the nearest of the person's own frames; None where nothing of theirs is on the stack."""
+    frame = person_frame()
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
+
+
+def person_frame() -> FrameType | None:
+    """The nearest of the person's own frames; None where nothing of theirs is on the stack."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if _classify(frame.f_code.co_filename) == "person":
-            return frame.f_code.co_filename, frame.f_lineno
+    while frame is not None and _classify(frame.f_code.co_filename) != "person":
         frame = frame.f_back
-    return None
+    return frame

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nbguard.artifact.model import LoadRequest
 from nbguard.errors import ContractViolation, LoadBlocked
 from nbguard.hooks import grants, own, repeats
+from nbguard.hooks.advice import advised, remember
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
 from nbguard.hooks.walls import scope
@@ -33,13 +34,25 @@ Settled = Callable[[Report], "tuple[str, bool] | None"]
 _BORN = os.getpid()
 
 
-def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, settled: Settled | None = None) -> Grant:
+def admit(
+    request: LoadRequest,
+    opened: Opened,
+    *,
+    nested: bool | None = None,
+    settled: Settled | None = None,
+    instead: bool = False,
+) -> Grant:
     """Decide on one load. Raises LoadBlocked; KeyboardInterrupt where a person interrupts the question.
 
     Args:
         nested: whether this is part of another load, which raises no question; by default, whether one is on.
         settled: says of a report why no question is needed any more, and whether a person accepted it; None where one
             is. For loads that come in several calls (configuration, tokenizer, model of one commit).
+        instead: whether the loader can load the safetensors alternative in the place of this.
+
+    Raises:
+        LoadBlocked: the answer is no.
+        Instead: the person wants the safetensors alternative; only with `instead`.
     """
     outer = grants.current()
     with scope.outside():
@@ -70,12 +83,18 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
             tell(report, decision, request)
             _record("load.allowed", request, report, decision)
             return Grant(report, opened, request, accepted_by_person=approved is not None)
-        if decision.action == "ask":
+        report = advised(report, opened, request, instead=instead)
+        if decision.action == "ask" or _other_way(report, request, nested):
             answer = _asked(report, decision, request)
             _record(f"load.{_WORDS[answer.choice]}", request, report, decision, who=answer.who, reason=answer.reason)
-            if answer.choice == "always":
-                _remember(report, opened, answer)
-            if answer.choice in ("once", "always") and report.verdict is not Verdict.UNVERIFIABLE:
+            if answer.choice == "safetensors":
+                raise Instead(dict(report.advice.ways[0].arguments))
+            if (
+                answer.choice in ("once", "always")
+                and decision.action == "ask"
+                and report.verdict is not Verdict.UNVERIFIABLE
+            ):
+                remember(report, opened, answer, _remember(report, opened, answer) if answer.choice == "always" else "")
                 repeats.remember(request, report)
                 return Grant(report, opened, request, accepted_by_person=True)
             raise grants.refuse(LoadBlocked(_message(report, "Refused: nothing was loaded."), report))
@@ -84,7 +103,21 @@ def admit(request: LoadRequest, opened: Opened, *, nested: bool | None = None, s
         raise grants.refuse(LoadBlocked(_message(report, decision.reason), report))
 
 
-_WORDS = {"once": "accepted", "always": "approved", "refuse": "refused"}
+_WORDS = {"once": "accepted", "always": "approved", "refuse": "refused", "safetensors": "instead"}
+
+
+class Instead(Exception):  # noqa: N818 - no error: the answer to the question, for the loader that asked
+    """The person wants the safetensors alternative. The loader begins anew with these arguments."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        super().__init__("load the safetensors alternative")
+        self.arguments = arguments
+
+
+def _other_way(report: Report, request: LoadRequest, nested: bool) -> bool:
+    """Whether somebody can be asked for the safetensors alternative, though this itself cannot be accepted."""
+    way = report.advice.way("safetensors")
+    return way is not None and bool(way.arguments) and request.in_person_code and not nested and _somebody_there()
 
 
 def scan(request: LoadRequest, opened: Opened) -> Report:
@@ -214,12 +247,13 @@ def _somebody_there() -> bool:
     return os.getpid() == _BORN and gate.frontend() != "none"
 
 
-def _remember(report: Report, opened: Opened, answer: Answer) -> None:
+def _remember(report: Report, opened: Opened, answer: Answer) -> str:
+    """The id of the approval that was given."""
     from nbguard import policy
     from nbguard.approvals import Store
 
     expires = policy.lifetime(policy_in_force(), report.verdict)
-    Store().remember(report, opened, answer.who, answer.reason, expires)
+    return Store().remember(report, opened, answer.who, answer.reason, expires).id
 
 
 def _message(report: Report, reason: str) -> str:

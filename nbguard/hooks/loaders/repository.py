@@ -28,6 +28,7 @@ from nbguard.hooks import grants
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
 from nbguard.hooks.loaders.settled import Key, Settled
 from nbguard.report.model import Report, Verdict
+from nbguard.report.model import Report, Verdict
 
 PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
 """Arguments that change what may happen; they go into the request that a person sees."""
@@ -263,6 +264,12 @@ class RepositoryLoad:
         found.files.update(wanted.files)
         for other, names in (*elsewhere, *((other, names) for _, other, names in drawn_in)):
             other.files.update(names)
+
+    def _chosen(self, report: Report) -> tuple[str, bool] | None:
+        """The safetensors that the person chose in the question need no second one, where they are explained data."""
+        if self.chose_safetensors and report.verdict is Verdict.SAFE:
+            return "The person chose the safetensors in the place of what was asked about.", True
+        return None
 
     def _chosen(self, report: Report) -> tuple[str, bool] | None:
         """The safetensors that the person chose in the question need no second one, where they are explained data."""
