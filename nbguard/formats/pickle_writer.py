@@ -16,6 +16,8 @@ from typing import Any
 MAX_DEPTH = 100
 """Values within values."""
 _DTYPE = ("numpy", "dtype")
+_RECORD = 0x10
+"""`NPY_USE_GETITEM`, the flag that numpy gives its records."""
 _RECONSTRUCT = ("numpy._core.multiarray", "_reconstruct")
 
 
@@ -168,6 +170,6 @@ class Writer:
             self.value(None)
         self.value(itemsize)
         self.value(1 if named else -1)
-        self.value(0)
+        self.value(_RECORD if named else 0)
         self.tuple_()
         self.build()

@@ -40,7 +40,9 @@ def _handed_over(data: bytearray) -> bool:
 
 def _from_memory(call: Call, grant: Grant) -> None:
     """xgboost resolves links before it opens a file, which a handle does not survive: it gets the bytes themselves."""
-    call.set(call.name, bytearray(grant.opened.files[0].read()))
+    from nbguard.hooks.loaders.scanned import scanned_file
+
+    call.set(call.name, bytearray(scanned_file(call, grant).read()))
 
 
 def _text_or_file(call: Call) -> Opened | None:
