@@ -59,6 +59,18 @@ class Server(ThreadingHTTPServer):
         """A client that went away in the middle is no news."""
 
 
+DATASET = "dataset--"
+"""In front of a name in the store: a repository of data, which the Hub serves below `/datasets/`."""
+
+
+def _of_datasets(path: str) -> str:
+    """The path under which a repository of data is kept here."""
+    for start, instead in (("/api/datasets/", "/api/models/"), ("/datasets/", "/")):
+        if path.startswith(start):
+            return f"{instead}{DATASET}{path.removeprefix(start)}"
+    return path
+
+
 class _Refused(Exception):  # noqa: N818 - an answer, not an error of the server
     def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -84,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.query = parse_qs(parts.query, keep_blank_values=True)
-        path = unquote(parts.path)
+        path = _of_datasets(unquote(parts.path))
         try:
             for pattern, name in self.routes:
                 if match := pattern.fullmatch(path):

@@ -46,3 +46,24 @@ def judge_class(name: str) -> Judged:
     if parts[0] in sys.stdlib_module_names or parts[0] == "nbguard":
         return Judged("never", "it is part of Python itself, and would be imported and called")
     return Judged("package", "it is in another package, which would be imported")
+
+
+def judge_component(library: str, name: str, *, installed: bool) -> str:
+    """Why a pair of `model_index.json` (library, class) may not be followed; empty where it may.
+
+    diffusers imports its own modules and transformers, and takes another module only where it has been imported
+    already (0.42, `pipeline_loading_utils._get_library_or_raise`); before 0.36 it imported whatever was named.
+
+    Args:
+        library: as it stands there; one word without dots is also the name of a module of diffusers' own pipelines or
+            of a file in the component's folder.
+        installed: whether the top package of that name belongs to the installation.
+    """
+    parts = [*library.split("."), *name.split(".")]
+    if len(library) > MAX_NAME or len(name) > MAX_NAME or not all(p.isidentifier() for p in parts):
+        return "that is no name that an honest configuration holds"
+    if any(p.startswith("__") and p != "__main__" for p in parts):
+        return "it reaches for what is private to Python"
+    if installed and (parts[0] in sys.stdlib_module_names or parts[0] == "nbguard"):
+        return "it is part of Python itself, not a component of a pipeline"
+    return ""

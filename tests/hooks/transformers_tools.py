@@ -48,7 +48,7 @@ def fresh(hub: Any, demo: str, **changed: bytes | None) -> str:
 
 def forget_modules() -> None:
     """As in a new kernel: no remote code is imported."""
-    for name in [n for n in sys.modules if n.partition(".")[0] == "transformers_modules"]:
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("transformers_modules", "diffusers_modules")]:
         del sys.modules[name]
 
 

@@ -28,7 +28,6 @@ from nbguard.hooks import grants
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
 from nbguard.hooks.loaders.settled import Key, Settled
 from nbguard.report.model import Report, Verdict
-from nbguard.report.model import Report, Verdict
 
 PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
 """Arguments that change what may happen; they go into the request that a person sees."""
@@ -76,6 +75,9 @@ class RepositoryLoad:
         self.instead = False
         """Whether the loader can be told to load the safetensors alternative in the place of what it asks about."""
         self.chose_safetensors = False
+        self.configurations_follow = False
+        """Configurations of another source, which cannot run anything, belong to what was accepted: what a single
+        checkpoint needs is told only once it is open."""
         self._sources: dict[tuple[str, str], _Source] = {}
         self._pins: dict[tuple[str, str | None], str] = {}
 
@@ -254,7 +256,7 @@ class RepositoryLoad:
             request,
             opened,
             nested=self.nested,
-            settled=lambda report: self._chosen(report) or settled.covers_all(found.key, marks, report),
+            settled=lambda report: self._belongs(report) or settled.covers_all(found.key, marks, report),
             instead=self.instead,
         )
         if grant.enforced:
@@ -265,16 +267,16 @@ class RepositoryLoad:
         for other, names in (*elsewhere, *((other, names) for _, other, names in drawn_in)):
             other.files.update(names)
 
-    def _chosen(self, report: Report) -> tuple[str, bool] | None:
-        """The safetensors that the person chose in the question need no second one, where they are explained data."""
-        if self.chose_safetensors and report.verdict is Verdict.SAFE:
+    def _belongs(self, report: Report) -> tuple[str, bool] | None:
+        """What needs no second question within this very call, where it is explained data."""
+        if report.verdict is not Verdict.SAFE:
+            return None
+        if self.chose_safetensors:
             return "The person chose the safetensors in the place of what was asked about.", True
-        return None
-
-    def _chosen(self, report: Report) -> tuple[str, bool] | None:
-        """The safetensors that the person chose in the question need no second one, where they are explained data."""
-        if self.chose_safetensors and report.verdict is Verdict.SAFE:
-            return "The person chose the safetensors in the place of what was asked about.", True
+        grant = grants.innermost()
+        mine = grant is not None and self.configurations_follow and grant.request.loader == self.loader
+        if mine and grant is not None and not {f.format for f in report.files} - {"json", "text"}:
+            return "Configurations of the checkpoint that was accepted in this call.", grant.accepted_by_person
         return None
 
     def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, _Source, tuple[str, ...]]]:

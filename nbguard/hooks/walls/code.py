@@ -94,6 +94,11 @@ def get_class_in_module(
     original: Callable[..., Any], class_name: str, module_path: str | os.PathLike[str], *, force_reload: bool = False
 ) -> Any:
     """In place of transformers' function of this name: the class, from a module whose bytes are in a contract."""
+    return getattr(module_at(module_path, force_reload=force_reload), class_name)
+
+
+def module_at(module_path: str | os.PathLike[str], *, force_reload: bool = False) -> ModuleType:
+    """The module at a path in the modules cache, run from bytes that are in a contract; run anew where these differ."""
     path = os.path.normpath(os.fspath(module_path))
     name = path.removesuffix(".py").replace(os.path.sep, ".")
     if name.partition(".")[0] not in ROOTS:
@@ -106,7 +111,7 @@ def get_class_in_module(
         if module is None or getattr(module, "__transformers_module_hash__", "") != now:
             _execute(name, module)
             sys.modules[name].__dict__["__transformers_module_hash__"] = now
-        return getattr(sys.modules[name], class_name)
+        return sys.modules[name]
 
 
 def _execute(name: str, there: ModuleType | None) -> None:

@@ -28,7 +28,29 @@ def _sentence(name: str, module: str, guard: str) -> Loader:
     )
 
 
+_HELD = "; classes of the configuration are judged by name, code runs only from the scanned bytes"
+
+
+def _diffusers(name: str, asks_about: str) -> Loader:
+    return _entry(
+        name, "diffusers", "diffusers_:guard", group="diffusers", asks_about=asks_about, enforced=_PINNED + _HELD
+    )
+
+
 LOADERS = (
+    _diffusers(
+        "DiffusionPipeline.from_pretrained",
+        "model_index.json, every component that is not handed in, custom and community pipeline code",
+    ),
+    _diffusers("AutoPipelineForText2Image.from_pretrained", "the same"),
+    _diffusers("DiffusionPipeline.from_single_file", "the checkpoint, and the configurations that it needs"),
+    _diffusers("ModelMixin.from_pretrained", "the component's configuration and weights"),
+    _diffusers("ModelMixin.from_single_file", "the checkpoint, and the configurations that it needs"),
+    _diffusers("SchedulerMixin.from_pretrained", "the configuration"),
+    _diffusers("load_lora_weights", "the file that it opens"),
+    _diffusers("load_ip_adapter", "each file that it opens, and the image encoder"),
+    _diffusers("load_textual_inversion", "each file that it opens"),
+    _diffusers("load_attn_procs", "the file that it opens"),
     _sentence("SentenceTransformer", "sentence_transformers.base.model", "sentence_:guard_base"),
     _sentence("SentenceTransformer", "sentence_transformers.SentenceTransformer", "sentence_:guard_old"),
     _sentence("CrossEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
