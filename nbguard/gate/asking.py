@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nbguard.gate import faces
 from nbguard.gate.answer import Answer, person, question
 from nbguard.gate.pump import TapUnavailable
+from nbguard.gate.turns import INTERRUPTED, CellEnded
 from nbguard.report import text as report_text
 from nbguard.report.model import Verdict
 from nbguard.report.words import Outcome
@@ -44,16 +45,19 @@ def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
         # There is nothing to decide, so nothing waits: the report says what could not be read.
         _tell(report, decision, request, Outcome("refused", f"Nothing was loaded. {_why(report, decision)}"))
         return Answer("refuse", person(), _why(report, decision), face)
-    if face == "widget":
-        try:
-            from nbguard.gate.widget import ask_in_cell
+    try:
+        if face == "widget":
+            try:
+                from nbguard.gate.widget import ask_in_cell
 
-            return ask_in_cell(report, decision, request, asked)
-        except (TapUnavailable, ImportError) as error:
-            log.info("nbguard cannot use buttons here (%s); it asks with text", error)
-    from nbguard.gate.terminal import ask_in_terminal
+                return ask_in_cell(report, decision, request, asked)
+            except (TapUnavailable, ImportError) as error:
+                log.info("nbguard cannot use buttons here (%s); it asks with text", error)
+        from nbguard.gate.terminal import ask_in_terminal
 
-    return ask_in_terminal(report, decision, request, asked)
+        return ask_in_terminal(report, decision, request, asked)
+    except CellEnded:
+        return Answer("refuse", person(), INTERRUPTED, face)
 
 
 def announce(report: Report, decision: Decision, request: LoadRequest) -> None:

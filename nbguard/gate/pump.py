@@ -1,6 +1,6 @@
 """How a click reaches a kernel that is busy running the cell which waits for it.
 
-    with Tap(kernel, comm_ids) as tap, interruptible():
+    with Tap(kernel, comm_ids) as tap:
         message = tap.next(0.1)
 
 While a cell runs, messages for widgets are queued behind it. The tap stands where the kernel's shell stream hands its
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -143,20 +142,3 @@ class Tap:
             return session.unpack(parts[4].bytes).get("comm_id") in self._wanted
         except (ValueError, TypeError, IndexError, AttributeError):
             return False  # not for us to judge: the kernel deals with what it cannot read
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let the stop button raise KeyboardInterrupt here, in asynchronous cells too.
-
-    Those exchange the handler for one that needs the very loop that is blocked by waiting. Signals only reach the
-    main thread; in others this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

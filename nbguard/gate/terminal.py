@@ -7,15 +7,15 @@ An empty answer, an end of input or anything that is not one of the words asked 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from nbguard.gate import faces
+from nbguard.gate import faces, turns
 from nbguard.gate.answer import Answer, Choice, Question, outcome, person
-from nbguard.gate.pump import interruptible
 from nbguard.report import html as report_html
 from nbguard.report import panel
 from nbguard.report import text as report_text
@@ -47,17 +47,25 @@ def ask_in_terminal(report: Report, decision: Decision, request: LoadRequest, as
 
     Raises:
         KeyboardInterrupt: the person pressed Ctrl-C or the stop button.
+        turns.CellEnded: the cell was interrupted before this question's turn.
     """
-    _show(report, decision, request, short=asked.form == "compact")
-    with interruptible():
+    running = faces.kernel()
+    with turns.interruptible(), turns.turn(running):
+        _show(report, decision, request, short=asked.form == "compact")
         try:
-            choice, reason = (
-                _read_danger(report, asked) if asked.form == "danger" else _read(report, decision, request, asked)
-            )
+            with turns.raising_here() if running is not None else contextlib.nullcontext():
+                if asked.form == "danger":
+                    choice, reason = _read_danger(report, asked)
+                else:
+                    choice, reason = _read(report, decision, request, asked)
         except EOFError:
             choice, reason = "refuse", "no answer"
         except NotImplementedError:  # ipykernel's StdinNotImplementedError: there is nobody to type
             return Answer("refuse", person(), "nobody could be asked", "none")
+        except KeyboardInterrupt:
+            if turns.interrupts_here():
+                raise
+            choice, reason = "refuse", turns.INTERRUPTED
     answer = Answer(choice, person(), reason, "terminal")
     _write(report_text.outcome_line(report, outcome(answer)))
     return answer

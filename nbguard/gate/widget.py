@@ -9,16 +9,15 @@ the controls; the caller asks in another way then.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nbguard.gate import faces
+from nbguard.gate import faces, turns
 from nbguard.gate.answer import INTERRUPTED, Answer, Question, outcome, person
 from nbguard.gate.machine import Effect, Machine
-from nbguard.gate.pump import Tap, TapUnavailable, interruptible
+from nbguard.gate.pump import Tap, TapUnavailable
 from nbguard.gate.slot import Slot, take
 from nbguard.gate.view import TYPE_INSTEAD, View
 from nbguard.report import html as report_html
@@ -44,8 +43,6 @@ FOCUS_WITHIN = 3.0
 """Seconds after the cell was started in which the question may take the keyboard. Later the person is probably typing
 elsewhere, and would find their keys in the wrong place."""
 
-_one_at_a_time = threading.Lock()
-
 
 def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> Answer:
     """Show the report with its buttons and wait for one of them.
@@ -53,9 +50,10 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
     Raises:
         KeyboardInterrupt: the cell was interrupted.
         TapUnavailable: this kernel cannot be listened to while it is busy, or the page cannot show controls.
+        turns.CellEnded: the cell was interrupted before this question's turn.
     """
     running = faces.kernel()
-    with interruptible(), _turn(running):
+    with turns.interruptible(), turns.turn(running):
         machine = Machine(
             digest=report.artifact.digest, form=asked.form, offers=asked.offers, ticks=len(asked.ticks),
             instead=asked.instead,
@@ -162,36 +160,10 @@ def _just_started() -> bool:
 
 
 @contextlib.contextmanager
-def _turn(running: Any) -> Iterator[None]:
-    """One question at a time; a second one waits until the first is answered."""
-    own_thread = getattr(running, "shell_channel_thread", None) is not None
-    while not _one_at_a_time.acquire(timeout=TICK):
-        if not own_thread and threading.current_thread() is threading.main_thread():
-            from zmq.constants import PollEvent
-
-            # Before ipykernel 7 the first question may depend on this thread to read its messages.
-            running.shell_stream.flush(PollEvent.POLLIN)
-    try:
-        yield
-    finally:
-        _one_at_a_time.release()
-
-
-@contextlib.contextmanager
 def _cell_end(machine: Machine) -> Iterator[None]:
-    """For a question from another thread: the stop button reaches only the main one, so watch how its cell ends."""
-    shell = faces.shell()
-    if threading.current_thread() is threading.main_thread() or shell is None:
+    """Where the stop button raises nothing, in threads and tasks of the background, hear of it all the same."""
+    if turns.interrupts_here():
         yield
         return
-    import asyncio
-
-    def ended(result: Any) -> None:
-        if isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt | asyncio.CancelledError):
-            machine.cancel("the cell was interrupted")
-
-    shell.events.register("post_run_cell", ended)
-    try:
+    with turns.listening(lambda: machine.cancel(turns.INTERRUPTED)):
         yield
-    finally:
-        shell.events.unregister("post_run_cell", ended)

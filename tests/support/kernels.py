@@ -41,6 +41,8 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
     def run(self, code: str, *, allow_stdin: bool = True) -> Cell:
+        while self.client.stdin_channel.msg_ready():  # a prompt of a cell before, which was interrupted
+            self.client.get_stdin_msg(timeout=1)
         return Cell(self, self.client.execute(code, allow_stdin=allow_stdin))
 
     def send(self, comm_id: str, data: dict[str, Any], kind: str = "comm_msg") -> dict[str, Any]:
