@@ -16,7 +16,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"lmgg", "ggml", "a GGML model"),
     (0, b"tjgg", "ggml", "a GGML model"),
     (0, b"fmgg", "ggml", "a GGML model"),
-    (4, b"TFL3", "tflite", "a TensorFlow Lite model"),
     (4, b"ORTM", "ort", "an ONNX Runtime model"),
     (4, b"ET12", "executorch", "an ExecuTorch program"),
     (4, b"ET13", "executorch", "an ExecuTorch program"),
@@ -83,7 +82,6 @@ SCANNER = RecognisedScanner()
 
 
 _PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
-    (re.compile(rb"[\x08\x0a]"), (".pb",), "tensorflow", "a TensorFlow graph"),
     (re.compile(rb"[\x08\x0a]"), (".mlmodel",), "coreml", "a Core ML model"),
     (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),
 )
