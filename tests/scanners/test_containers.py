@@ -291,12 +291,12 @@ def test_torch_packages_are_dangerous(tmp_path: Path) -> None:
     assert (report.files[0].format, report.verdict) == ("torch-package", Verdict.DANGER)
 
 
-def test_torch_exports_are_unverifiable_for_now(tmp_path: Path) -> None:
+def test_torch_exports_are_read(tmp_path: Path) -> None:
     program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
     torch.export.save(program, tmp_path / "e.pt2")
     report = scan(str(tmp_path / "e.pt2"))
-    assert (report.files[0].format, report.verdict) == ("torch-export", Verdict.UNVERIFIABLE)
-    assert report.not_scanned
+    assert (report.files[0].format, report.verdict) == ("torch-export", Verdict.SAFE)
+    assert [c.kind for c in report.contract.code] == ["torch-export"]
 
 
 def _old_tar(storages: bytes = b"", tensors: bytes = b"", program: bytes = b"") -> bytes:

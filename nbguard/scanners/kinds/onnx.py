@@ -9,6 +9,7 @@ folder, addresses in memory, operators of libraries, compiled contexts, operator
 from __future__ import annotations
 
 import hashlib
+import re
 
 from nbguard.formats.onnx_model import STANDARD, OnnxError, OnnxModel, looks_like, read_model
 from nbguard.report.model import Finding, Severity, Verdict
@@ -21,6 +22,8 @@ MEMORY = "*/_ORT_MEM_ADDR_/*"
 """ONNX Runtime takes the offset of this "file" for an address in the process (`core/framework/tensorprotoutils.h`)."""
 ORT_CONFIG = "ort_config"
 """Key of the metadata that ONNX Runtime takes session options from where `ORT_LOAD_CONFIG_FROM_MODEL` is set."""
+_CUT_OFF = re.compile(rb"\x08[\x01-\x20]\x12[\x01-\x7f][\x20-\x7e]+[\x1a\x22\x3a\x42]")
+"""How exporters begin, with the version of the format and their own name: a model even where the rest is not there."""
 _MAX_FINDINGS = 20
 
 
@@ -28,7 +31,8 @@ class OnnxScanner:
     name = "onnx"
 
     def recognise(self, job: Job) -> bool:
-        return (job.suffix == ".onnx" and not job.container and job.head[:1] == b"\x08") or looks_like(job.view)
+        begins = job.head[:1] == b"\x08" and not job.container
+        return (begins and (job.suffix == ".onnx" or bool(_CUT_OFF.match(job.head)))) or looks_like(job.view)
 
     def scan(self, job: Job) -> Facts:
         try:

@@ -17,7 +17,7 @@ from nbguard.formats import npy, zip_reader
 from nbguard.formats.view import Part, View
 from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners import torchscript
+from nbguard.scanners import skops, torch_export, torchscript
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import keras
@@ -53,6 +53,9 @@ class ZipScanner:
 
     def judge(self, job: Job, directory: ZipDirectory) -> Facts:
         kind = kind_of(directory)
+        by_skops = skops.is_archive(job, directory)
+        if by_skops and kind == "zip":
+            kind = "skops"
         facts = plain(job, kind)
         facts.regions = {"code": 0}
         facts.marks.append(hashlib.sha256(job.view.read(*directory.directory)).hexdigest())
@@ -68,6 +71,8 @@ class ZipScanner:
         _JUDGES[kind](job, directory, facts)
         if kind != "keras" and keras.is_archive([e.name for e in directory.entries]):
             _keras(job, directory, facts)  # what one loader takes for a checkpoint another one takes for a Keras model
+        if by_skops and kind != "skops":
+            skops.judge(job, directory, facts)
         code = min(facts.regions["code"], job.size)
         unknown = min(directory.start + directory.gaps, job.size - code)
         facts.regions = {"data": job.size - code - unknown, "code": code, "unknown": unknown}
@@ -86,7 +91,7 @@ def kind_of(directory: ZipDirectory) -> str:
     if "constants.pkl" in inner:
         return "torchscript"
     if "archive_format" in inner or any(
-        n.startswith(("models/", "serialized_")) and n.endswith(".json") for n in inner
+        n.startswith(("models/", "serialized_")) and n.endswith(".json") for n in (*inner, *names)
     ):
         return "torch-export"
     if "data.pkl" in inner:
@@ -260,19 +265,6 @@ def _torch_package(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     )
 
 
-def _torch_export(job: Job, directory: ZipDirectory, facts: Facts) -> None:
-    _any_zip(job, directory, facts)
-    facts.unverifiable(
-        "format.unread",
-        job.path,
-        "",
-        "This is a torch.export archive, which nbguard cannot read yet.",
-        meaning="Its graph and its custom objects have not been looked at.",
-        remedy="Load the original weights, best as safetensors, instead of the exported program.",
-    )
-    facts.not_scanned.append(NotScanned(job.path, "a torch.export archive: its graph is not read yet"))
-
-
 def _npz(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     """`numpy.load` opens each member by its magic number, whatever it is called."""
     for entry in directory.entries:
@@ -326,8 +318,9 @@ _JUDGES = {
     "torch-zip": _torch_zip,
     "torchscript": _torchscript,
     "torch-package": _torch_package,
-    "torch-export": _torch_export,
+    "torch-export": torch_export.judge,
     "npz": _npz,
     "keras": _keras,
+    "skops": skops.judge,
     "zip": _any_zip,
 }

@@ -1,11 +1,12 @@
-"""ONNX: models that are graphs, with data files of their own beside them."""
+"""Models that are graphs: ONNX with data files beside them, and programs that PyTorch exported or compiled."""
 
 from __future__ import annotations
 
-from nbguard.hooks.loaders import onnx_
+from nbguard.hooks.loaders import onnx_, torch_export_
 from nbguard.hooks.loaders.entry import Loader
 
 _GRAPH = "operators and their libraries, tensors by size and place, where data files lie"
+_PROGRAM = "the graph: operators, names, sizes and conditions that torch makes code of; compiled libraries are danger"
 
 LOADERS = (
     Loader(
@@ -81,5 +82,35 @@ LOADERS = (
         asks_about="the library",
         enforced="a sealed copy of the accepted library",
         scanned="nothing: machine code cannot be judged",
+    ),
+    Loader(
+        name="torch.export.load",
+        module="torch.export",
+        function="load",
+        source=("f",),
+        hand="sealed",
+        prepare=torch_export_.only_exports,
+        enforced="a sealed copy, scanned as such; the pickles in it as torch.load",
+        scanned=_PROGRAM,
+    ),
+    Loader(
+        name="torch.export.pt2_archive.load_pt2",
+        module="torch.export.pt2_archive._package",
+        function="load_pt2",
+        source=("f",),
+        hand="sealed",
+        prepare=torch_export_.only_exports,
+        enforced="a sealed copy, scanned as such; the pickles in it as torch.load",
+        scanned=_PROGRAM,
+    ),
+    Loader(
+        name="torch._inductor.aoti_load_package",
+        module="torch._inductor.package.package",
+        function="load_package",
+        source=("path",),
+        hand="sealed",
+        prepare=torch_export_.only_exports,
+        enforced="a sealed copy of the accepted libraries; what they do is theirs",
+        scanned="nothing: machine code cannot be judged, and is danger",
     ),
 )

@@ -1,0 +1,77 @@
+"""Expressions in text that a library would evaluate: whether they hold nothing but arithmetic on names and numbers.
+
+    problem("Mul(Integer(2), Symbol('s65', positive=True))", functions={"Mul", "Integer", "Symbol"})     # None
+    problem("().__class__", functions=set())                # "an attribute (__class__)"
+
+They are parsed, never evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Set
+
+MAX_TEXT = 20_000
+"""Characters of one expression."""
+MAX_EXPONENT = 64
+MAX_NUMBER = 1 << 128
+_WORD = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
+_TEXT = re.compile(r"[\w .-]*\Z", re.ASCII)
+"""What a text in an expression may hold: names of symbols, keys of inputs, decimal numbers."""
+_NODES = (
+    ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.Load, ast.operator,
+    ast.unaryop, ast.boolop, ast.cmpop, ast.keyword,
+)  # fmt: skip
+
+
+def problem(text: str, *, functions: Set[str], methods: Set[str] = frozenset(), subscripts: bool = False) -> str | None:
+    """What is in `text` besides arithmetic, in a few words; None where there is nothing.
+
+    Args:
+        functions: names that may be called.
+        methods: names that may stand behind a dot, called or not.
+        subscripts: whether `x['key'][0]` is in order.
+    """
+    if len(text) > MAX_TEXT:
+        return "more text than in any real one"
+    if "\n" in text or "\r" in text or "#" in text or ";" in text or not text.isprintable():
+        return "characters that end an expression"
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "something that is no expression"
+    for node in ast.walk(tree):
+        found = _odd(node, functions, methods, subscripts)
+        if found is not None:
+            return found
+    return None
+
+
+def _odd(node: ast.AST, functions: Set[str], methods: Set[str], subscripts: bool) -> str | None:
+    match node:
+        case ast.Name(id=name):
+            return None if _WORD.match(name) else f"a name with underscores ({name[:60]})"
+        case ast.Constant(value=bool() | None):
+            return None
+        case ast.Constant(value=int() | float() as number):
+            return None if abs(number) < MAX_NUMBER or number == float("inf") else "a number beyond measure"
+        case ast.Constant(value=str(text)):
+            return None if _TEXT.match(text) else "text of its own"
+        case ast.Call(func=ast.Name(id=name)):
+            return None if name in functions else f"a call of {name[:60]}"
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return None if name in methods else f"a call of {name[:60]}"
+        case ast.Attribute(attr=name):
+            return None if name in methods else f"an attribute ({name[:60]})"
+        case ast.Subscript():
+            return None if subscripts else "a subscript"
+        case ast.BinOp(op=ast.Pow(), right=power):
+            small = isinstance(power, ast.Constant) and isinstance(power.value, int) and power.value <= MAX_EXPONENT
+            return None if small else "a power beyond measure"
+        case ast.BinOp(op=ast.LShift()):
+            return "a power beyond measure"
+    return None if isinstance(node, _NODES) else f"something else than arithmetic ({type(node).__name__})"
+
+
+__all__ = ["problem"]

@@ -1,0 +1,169 @@
+"""torch.export.load: honest programs load and run; what torch would make code of is told before, and never runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nbguard.errors import LoadBlocked
+
+Members = dict[str, bytes]
+Change = Callable[[Members, str], None]
+GRAPH = "models/model.json"
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+        self.register_buffer("scale", torch.arange(3.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.layer(x)) + self.scale * x.shape[0]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("export") / "honest.pt2"
+    sizes = {"x": {0: torch.export.Dim("batch", min=2, max=64)}}
+    torch.export.save(torch.export.export(Net(), (torch.ones(5, 4),), dynamic_shapes=sizes), place)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """torch logs the traces of what it swallows."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def rewritten(honest: Path, place: Path, change: Change, marker: Path) -> Path:
+    """The archive with other members, as torch writes archives."""
+    with zipfile.ZipFile(honest) as archive:
+        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    change(members, f"__import__('pathlib').Path({str(marker)!r}).touch()")
+    writer = torch._C.PyTorchFileWriter(str(place))
+    for name, data in members.items():
+        if not name.startswith(".data") and name != "byteorder":
+            writer.write_record(name, data, len(data))
+    writer.write_end_of_file()
+    return place
+
+
+def graph(change: Callable[[Any, str], None]) -> Change:
+    def changed(members: Members, code: str) -> None:
+        program = json.loads(members[GRAPH])
+        change(program, code)
+        members[GRAPH] = json.dumps(program).encode()
+
+    return changed
+
+
+@graph
+def in_a_size(program: Any, code: str) -> None:
+    values = program["graph_module"]["graph"]["sym_int_values"]
+    next(iter(values.values()))["as_expr"]["expr_str"] = code
+
+
+@graph
+def in_a_condition(program: Any, code: str) -> None:
+    program["guards_code"] = [f"{code} or True"]
+
+
+def in_a_name(members: Members, code: str) -> None:
+    members[GRAPH] = members[GRAPH].replace(b'"x"', json.dumps(f"x={code}").encode())
+
+
+def in_the_example_inputs(members: Members, code: str) -> None:
+    class Payload:
+        def __reduce__(self) -> Any:
+            return pathlib.Path.touch, (pathlib.Path(code.split("'")[3]),)
+
+    buffer = io.BytesIO()
+    torch.save((Payload(),), buffer)
+    members["data/sample_inputs/model.pt"] = buffer.getvalue()
+
+
+HOSTILE = (in_a_size, in_a_condition, in_a_name, in_the_example_inputs)
+NAMES = ["size", "condition", "name", "example inputs"]
+
+
+@pytest.mark.usefixtures("guarded")
+class TestHonest:
+    def test_a_program_loads_and_runs(self, person: Any, honest: Path) -> None:
+        program = torch.export.load(honest)
+        assert program.module()(torch.ones(7, 4)).shape == (7, 3)
+        (report,) = person.reports
+        assert report.verdict.word == "safe"
+        assert report.files[0].format == "torch-export"
+        assert report.contract.layout
+
+    def test_so_does_a_stream_and_the_archive_as_a_whole(self, person: Any, honest: Path) -> None:
+        program = torch.export.load(io.BytesIO(honest.read_bytes()))
+        assert set(program.state_dict) == {"layer.weight", "layer.bias", "scale"}
+        contents = torch.export.pt2_archive._package.load_pt2(str(honest))
+        assert set(contents.exported_programs) == {"model"}
+        assert person.verdicts == ["safe", "safe"]
+
+
+@pytest.mark.parametrize("change", HOSTILE, ids=NAMES)
+class TestHostile:
+    def test_the_attack_is_real(self, honest: Path, tmp_path: Path, marker: Path, change: Change) -> None:
+        place = rewritten(honest, tmp_path / "bad.pt2", change, marker)
+        try:
+            program = torch.export.load(place)
+            if change is in_a_condition:
+                program.module()(torch.ones(5, 4))
+        except RuntimeError:
+            assert change is in_a_size  # it fails afterwards
+        assert marker.exists()
+
+    @pytest.mark.usefixtures("guarded")
+    def test_and_is_stopped(self, person: Any, honest: Path, tmp_path: Path, marker: Path, change: Change) -> None:
+        place = rewritten(honest, tmp_path / "bad.pt2", change, marker)
+        person.choice = "refuse"
+        for source in (place, io.BytesIO(place.read_bytes())):
+            with pytest.raises(LoadBlocked):
+                torch.export.load(source)
+        assert person.verdicts == ["danger", "danger"]
+        assert not marker.exists()
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_compiled_library_is_danger(person: Any, honest: Path, tmp_path: Path, marker: Path) -> None:
+    def compiled(members: Members, code: str) -> None:
+        members["data/aotinductor/model/model.so"] = b"\x7fELF" + bytes(200)
+
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked):
+        torch.export.load(rewritten(honest, tmp_path / "compiled.pt2", compiled, marker))
+    assert person.verdicts == ["danger"]
+    assert [c.path for c in person.reports[0].contract.native] == [
+        "compiled.pt2!compiled/data/aotinductor/model/model.so"
+    ]
+
+
+@pytest.mark.usefixtures("guarded")
+def test_an_object_of_a_c_class_is_not_accepted(person: Any, honest: Path, tmp_path: Path, marker: Path) -> None:
+    def custom(members: Members, code: str) -> None:
+        members["data/constants/custom_obj_0"] = b"whatever"
+
+    with pytest.raises(LoadBlocked):
+        torch.export.load(rewritten(honest, tmp_path / "custom.pt2", custom, marker))
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_checkpoint_is_no_exported_program(person: Any, tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "checkpoint.pt2")
+    with pytest.raises(LoadBlocked, match="scanned as torch-zip"):
+        torch.export.load(tmp_path / "checkpoint.pt2")
