@@ -121,6 +121,8 @@ class Grant:
     """A person saw the report and accepted, now or by an approval given before."""
     enforced: bool = True
     """False where the site only observes: the load then goes on as if it were not guarded."""
+    own_work: bool = False
+    """This user's own guarded kernels wrote it, byte for byte, and the policy loads that without a question."""
     live: bool = False
     explained: bool = False
     """While a program is rehearsed without a scan, to see whether the rules explain all of it as data."""

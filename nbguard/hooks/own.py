@@ -31,7 +31,7 @@ from nbguard.approvals.model import RecordError
 from nbguard.approvals.own import OwnWork, Written
 from nbguard.hooks.savers import ledger, memory
 from nbguard.hooks.savers.entry import FAMILIES, Family
-from nbguard.hooks.walls import never
+from nbguard.hooks.walls.names import harmful
 from nbguard.report.model import FileReport, Report, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -172,17 +172,10 @@ def _modules_known(report: Report) -> bool:
 
 
 def _harmful(report: Report, families: set[str]) -> bool:
-    from nbguard import rules
-
     if any(f.severity >= Severity.CRITICAL and f.rule not in EXPLAINED for f in report.findings):
         return True
     machinery = tuple(m for family in families for m in FAMILIES[family].machinery)
-    for use in report.contract.globals:
-        known = rules.gadget(use.module, use.name) is not None or never.forbidden(use.module, use.name)
-        meant = any(use.dotted == m or use.dotted.startswith(m + ".") for m in machinery)
-        if known and not meant and use.level == "gadget":
-            return True
-    return False
+    return any(g.level == "gadget" and harmful(g.module, g.name, machinery) for g in report.contract.globals)
 
 
 def _sha256(file: OpenedFile) -> str:

@@ -51,7 +51,10 @@ def unpickle(stream: Stream, loader: str, who: Caller, options: Options, run: Ru
         except NotFree:
             pass
     if running is None and _dumped_here(stream):
-        return _own(stream.take(len(stream.rest())), loader, who, options, run)
+        try:
+            return _own(stream, loader, who, options, run)
+        except NotFree:
+            pass
     known = stream.recognise(_candidates(stream, who))
     if known is not None and known[0].enforced:
         return perform(known[0], stream.take(known[1].length), options, run)
@@ -98,15 +101,21 @@ def _dumped_here(stream: Stream) -> bool:
     return (memory.holds("pickle", data) or memory.holds("by-value", data)) and own.wanted()
 
 
-def _own(program: bytes, loader: str, who: Caller, options: Options, run: Run) -> Any:
-    """Run what the person's own code dumped into memory, as machinery's own pickles run. Logged once for each caller:
-    such round trips are made by the thousand."""
+def _own(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
+    """Run what the person's own code dumped into memory, as machinery's own pickles run. Raises NotFree before anything
+    known to be harmful is named: that is asked about. Logged once for each caller: such round trips are made by the
+    thousand."""
     if (loader, who.module) not in _told_own:
         walk.note("load.own", loader=loader, caller=who.module, why="dumped in this session, and still in memory")
         _told_own.add((loader, who.module))
     clear_extension_cache()
-    grant = _unlimited(loader)
-    return behind_walls(grant, lambda: _remembered(options, run, program))
+    program = stream.rest()
+    with scope.machine(scope.OWN_ONLY):
+        result = run(program)
+    if options.carried is not None:
+        options.carried.ran(program)
+    stream.take(len(program))
+    return result
 
 
 _told_own: set[tuple[str, str]] = set()
@@ -159,12 +168,6 @@ def _explained_grant(loader: str) -> Grant:
     report = Report("<stream>", Artifact("<stream>", "stream", ()), ())
     request = LoadRequest(loader, "<stream>", "stream", in_person_code=False)
     return Grant(report, Opened("<stream>", "stream", ()), request, explained=True)
-
-
-def _unlimited(loader: str) -> Grant:
-    grant = _explained_grant(loader)
-    grant.explained, grant.enforced = False, False
-    return grant
 
 
 def _remembered(options: Options, run: Run, program: bytes) -> Any:

@@ -78,7 +78,7 @@ def admit(
         if written is not None and "own.load" in decision.rules:
             tell(report, decision, request)
             _record("load.own", request, report, decision, saver=written.saver, written=written.written)
-            return Grant(report, opened, request, accepted_by_person=True)
+            return Grant(report, opened, request, accepted_by_person=True, own_work=True)
         if decision.action == "allow":
             tell(report, decision, request)
             _record("load.allowed", request, report, decision)

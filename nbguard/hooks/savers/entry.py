@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nbguard.hooks.walls.names import BY_VALUE
+
 
 @dataclass(frozen=True)
 class Family:
@@ -23,9 +25,6 @@ class Family:
     """Modules and names whose gadgets are how this saver writes functions and classes."""
 
 
-_BY_VALUE = ("cloudpickle", "dill", "types", "builtins.type", "builtins.getattr", "builtins.__main__")
-
-
 def _family(containers: str = "", code: str = "", machinery: tuple[str, ...] = ()) -> Family:
     return Family(frozenset(containers.split()), frozenset(code.split()), machinery)
 
@@ -33,7 +32,7 @@ def _family(containers: str = "", code: str = "", machinery: tuple[str, ...] = (
 FAMILIES: dict[str, Family] = {
     "data": _family(),
     "pickle": _family("pickle nested"),
-    "by-value": _family("pickle nested", machinery=_BY_VALUE),
+    "by-value": _family("pickle nested", machinery=BY_VALUE),
     "torch": _family("torch-zip torch-legacy torch-tar pickle nested"),
     "torchscript": _family("torch-zip torchscript nested", "torchscript"),
     "joblib": _family("joblib pickle nested"),

@@ -31,7 +31,7 @@ def _make() -> tuple[Callable[[], None], Callable[[], None]]:
             names.judge(running(), args[0], args[1])
             return
         grant = running()
-        if grant is not None and grant is not scope.FREE_ONLY:
+        if grant is not None and grant is not scope.FREE_ONLY and grant is not scope.OWN_ONLY:
             effects.judge(cast("Grant", grant), event, args)
 
     def arm() -> None:

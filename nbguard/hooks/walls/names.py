@@ -10,18 +10,39 @@ what its own processes sent. A thread beside a load does not inherit its contrac
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from nbguard.hooks import caller
-from nbguard.hooks.walls import scope
+from nbguard.hooks.walls import never, scope
 from nbguard.hooks.walls.permissions import NotFree, Permissions, free
 
 if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
 
 
+BY_VALUE = ("cloudpickle", "dill", "types", "builtins.type", "builtins.getattr", "builtins.__main__")
+"""Modules and names through which cloudpickle and dill write functions and classes themselves into a pickle."""
+
+
+@functools.lru_cache(maxsize=8192)
+def harmful(module: str, name: str, meant: tuple[str, ...] = BY_VALUE) -> bool:
+    """Whether a global is known to do harm, or forbidden to every contract; those under `meant` are how a saver
+    works."""
+    from nbguard import rules
+
+    dotted = f"{module}.{name}"
+    if any(dotted == m or dotted.startswith(m + ".") for m in meant):
+        return False
+    return rules.gadget(module, name) is not None or never.forbidden(module, name)
+
+
 def judge(grant: Grant | scope.FreeOnly | None, module: str, name: str) -> None:
     """Let a global pass, or raise."""
+    if isinstance(grant, scope.OwnOnly):
+        if harmful(module, name):
+            raise NotFree(f"{module}.{name}")
+        return
     if isinstance(grant, scope.FreeOnly):
         if not free(module, name, unchecked=True):
             raise NotFree(f"{module}.{name}")

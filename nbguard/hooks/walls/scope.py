@@ -27,7 +27,15 @@ class FreeOnly:
     __slots__ = ()
 
 
+class OwnOnly(FreeOnly):
+    """In the place of a grant: what the person's own code dumped into memory a moment ago. Anything may be named but
+    what is known to be harmful."""
+
+    __slots__ = ()
+
+
 FREE_ONLY = FreeOnly()
+OWN_ONLY = OwnOnly()
 
 
 class _Token:
