@@ -61,13 +61,13 @@ def _run(options: argparse.Namespace) -> int:
 
                 return convert.run(options)
             case command:
-                from nbguard.commands import approvals, records
+                from nbguard.commands import approvals, audit, records
 
                 handlers = {
                     "approve": records.approve,
                     "revoke": records.revoke,
                     "approvals": approvals.run,
-                    "audit": records.audit,
+                    "audit": audit.run,
                 }
                 return handlers[command](options)
     except NbguardError as error:
@@ -155,14 +155,7 @@ def _record_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser
     revoke.add_argument("what", metavar="ID|TARGET|DIGEST", help="as 'nbguard approvals' shows it")
     revoke.add_argument("--reason", default="", help="why, for whoever reads the approvals or the audit log")
     record_options.add_approvals(commands)
-    audit = commands.add_parser(
-        "audit",
-        help="show the audit log, or check that nobody altered it",
-        description="Show the last entries of the audit log, or check that nobody altered it (exit code 1 if so).",
-    )
-    audit.add_argument("action", nargs="?", choices=("verify", "tail"), default="tail")
-    audit.add_argument("-n", "--number", type=int, default=20, help="entries to show (default: 20)")
-    audit.add_argument("--format", choices=("text", "json"), default="text")
+    record_options.add_audit(commands)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nbguard.report.model import Report
 
-COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals")
+COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals", "audit")
 
 
 @magics_class
@@ -43,8 +43,8 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         " 2 for the one before it; revoke: an approval's id, target or digest",
     )
     @argument("--revision", help="branch, tag or commit of a Hub repository")
-    @argument("--reason", default="", help="approve: why, for whoever reads the approvals or the audit log")
-    @argument("--expires", help="approve: 30d, 12h, 4w, 2027-01-31 or never (default: never)")
+    @argument("--reason", default="", help="approve, revoke: why, for whoever reads the approvals or the audit log")
+    @argument("--expires", help="approve: 30d, 12h, 4w, 2027-01-31 or never (default: as the policy says)")
     @argument(
         "--i-accept-danger", action="store_true", help="approve even what is dangerous, where the policy counts that"
     )
@@ -64,8 +64,13 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             %safemodel status
             %safemodel report 2
             %safemodel approve model.pt --expires 30d --reason "our own trainer"
-            %safemodel revoke 1f2e3d4c
+            %safemodel revoke 1f2e3d4c --reason "superseded"
+            %safemodel approvals --target "org/*" --expired
+            %safemodel audit verify
         """
+        if cell is None and line.split()[:1] in (["approvals"], ["audit"]):
+            _in_one_sentence(lambda: _records(self._words(line)))
+            return
         options = self._parsed(line)
         if cell is not None:
             if options.command is not None:
@@ -78,13 +83,16 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         _in_one_sentence(lambda: getattr(self, f"_{options.command}")(options))
 
     def _parsed(self, line: str) -> argparse.Namespace:
-        """The options; `$name` and `{name}` stand for nothing here, because paths may hold them."""
+        parsed: argparse.Namespace = self.safemodel.parser.parse_intermixed_args(self._words(line))
+        return parsed
+
+    @staticmethod
+    def _words(line: str) -> list[str]:
+        """The words of a line; `$name` and `{name}` stand for nothing here, because paths may hold them."""
         try:
-            words = shlex.split(line)
+            return shlex.split(line)
         except ValueError as error:
             raise UsageError(f"%safemodel: {str(error).lower()}.") from None
-        parsed: argparse.Namespace = self.safemodel.parser.parse_intermixed_args(words)
-        return parsed
 
     def _scan(self, options: argparse.Namespace) -> None:
         from nbguard import history
@@ -117,9 +125,10 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
     def _approve(self, options: argparse.Namespace) -> None:
         from nbguard.commands import actions, records
         from nbguard.gate import progress
+        from nbguard.policy import UNSAID
 
         target = _one(options, "a file, a folder or a Hub repository")
-        expires = None if options.expires is None else actions.expiry(options.expires)
+        expires = UNSAID if options.expires is None else actions.expiry(options.expires)
         with progress(f"Looking into {target}") as moved:
             given, _ = actions.approve(
                 target,
@@ -136,14 +145,8 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         from nbguard.commands import actions
         from nbguard.report.escape import terminal
 
-        for approval in actions.revoke(_one(options, "an approval's id, target or digest")):
+        for approval in actions.revoke(_one(options, "an approval's id, target or digest"), options.reason):
             print(f"Revoked {approval.id}: {terminal(approval.target)}")
-
-    def _approvals(self, options: argparse.Namespace) -> None:
-        from nbguard.approvals import Store
-        from nbguard.commands import records
-
-        print("\n".join(records.approval_lines(Store().list())) or "Nothing is approved.")
 
 
 def show(report: Report) -> None:
@@ -159,8 +162,10 @@ def register(shell: Any) -> None:
     """Put the magics and their completion into this shell."""
     shell.register_magics(SafeModelMagics(shell))
     from nbguard.completion import add
+    from nbguard.gate import turns
 
     add(shell)
+    turns.watch(shell)
 
 
 def unregister(shell: Any) -> None:
@@ -171,8 +176,10 @@ def unregister(shell: Any) -> None:
             del shell.magics_manager.magics[kind]["safemodel"]
     shell.magics_manager.registry.pop(SafeModelMagics.__name__, None)
     from nbguard.completion import remove
+    from nbguard.gate import turns
 
     remove(shell)
+    turns.unwatch(shell)
 
 
 def _run_cell(shell: Any, cell: str) -> None:
@@ -197,6 +204,23 @@ def _in_one_sentence(act: Callable[[], None]) -> None:
         from nbguard.report.escape import terminal
 
         raise UsageError(terminal(str(error), 1_000, block=True)) from None
+
+
+def _records(words: list[str]) -> None:
+    """`%safemodel approvals …` and `%safemodel audit …`, with the options of the command line."""
+    import argparse
+
+    from nbguard.commands import approvals, audit, record_options
+
+    parser = argparse.ArgumentParser(prog=f"%safemodel {words[0]}")
+    (record_options.fill_audit if words[0] == "audit" else record_options.fill_approvals)(parser)
+    try:
+        options = parser.parse_args(words[1:])
+    except SystemExit as ended:
+        if ended.code:
+            raise UsageError(f"See '%safemodel {words[0]} --help'.") from None
+        return
+    (audit.run if words[0] == "audit" else approvals.run)(options)
 
 
 def _one(options: argparse.Namespace, what: str) -> str:

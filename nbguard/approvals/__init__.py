@@ -7,7 +7,8 @@ AuditLog().record("load.allowed", target="model.pt")
 
 from __future__ import annotations
 
-from nbguard.approvals.audit import AuditCheck, AuditLog
+from nbguard.approvals.audit import AuditLog
+from nbguard.approvals.audit_check import AuditCheck
 from nbguard.approvals.model import Approval, RecordError
 from nbguard.approvals.session import accepted, find
 from nbguard.approvals.store import Store

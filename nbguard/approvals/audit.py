@@ -4,75 +4,102 @@
     AuditLog().verify()           # AuditCheck(ok=True, entries=17, line=None, problem="")
 
 Append-only JSON lines. Each holds the hash of the one before and its own, so that a changed, removed or inserted line
-shows; a head file beside the log holds the number of entries and the last hash, so that a cut-off tail shows. A load
-whose decision cannot be written down does not happen.
+shows; a head file beside the log holds the number of entries and the last hash, so that a cut-off tail shows. When a
+segment is large enough a new one begins, and the chain goes on; finished segments are deleted only as the settings or a
+person say, and an entry says so. A load whose decision cannot be written down does not happen.
 
-What this does not prove: whoever may write both files can write a whole new chain. It tells of accidents and of
-careless tampering, not of an owner who forges it all.
+What this does not prove: whoever may write the files can write a whole new chain. It tells of accidents and of careless
+tampering, not of an owner who forges it all.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import getpass
+import hashlib
 import json
 import os
-import stat
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from nbguard.approvals.audit_chain import MAX_ITEMS, MAX_LINE, decoded, encoded, entry_after, link, problem
+from nbguard.approvals.audit_check import PRUNED, AuditCheck, check, check_part
+from nbguard.approvals.audit_files import BEGINNING, Files, Head, lines, lines_of
+from nbguard.approvals.audit_privacy import Hiding, hiding
 from nbguard.approvals.model import RecordError
-from nbguard.artifact.model import canonical_digest
 
 FILE_NAME = "audit.jsonl"
-GENESIS = "0" * 64
-"""What the first entry names as the hash before it."""
-MAX_TEXT = 2_000
-"""Characters kept of one string."""
-MAX_LINE = 1 << 20
-"""Bytes; a longer line was not written by nbguard."""
-LOCK_SECONDS = 10.0
-"""How long other writers may hold the log before a load is refused."""
+DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class AuditCheck:
-    """What `verify` found."""
+class Keeping:
+    """How the log is kept; by default as the settings say."""
 
-    ok: bool
-    entries: int
-    """Good entries, counted from the first."""
-    line: int | None = None
-    """Number of the first bad line, from 1; None where none is bad, or where lines are missing at the end."""
-    problem: str = ""
-    """One plain sentence."""
+    segment_bytes: int = 16 << 20
+    """A new segment begins when one is this large."""
+    days: int = 0
+    """Finished segments whose last entry is older are deleted; 0: none."""
+    segments: int = 0
+    """More finished segments than this are deleted, the oldest first; 0: none."""
+    leave_out: tuple[str, ...] = ()
+    hash: tuple[str, ...] = ()
+    salt_file: Path | None = None
+
+    @classmethod
+    def from_settings(cls) -> Keeping:
+        from nbguard import settings
+
+        found = settings.load()
+        return cls(
+            segment_bytes=found.audit_segment_mb << 20,
+            days=found.audit_keep_days,
+            segments=found.audit_keep_segments,
+            leave_out=found.audit_leave_out,
+            hash=found.audit_hash,
+            salt_file=Path(found.audit_salt_file) if found.audit_salt_file else None,
+        )
 
 
 @dataclass(frozen=True)
-class _Head:
-    """Where the log ended when it was last written."""
+class Segment:
+    """A finished segment."""
 
-    entries: int
+    number: int
+    path: Path
+    first: int
+    """Number of its first entry."""
+    last: int
     hash: str
-    size: int
+    """Of its last entry."""
+    since: str
+    """Time of its first entry, ISO 8601."""
+    until: str
+    sha256: str
+    """Of the file."""
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As the entry about its deletion says it."""
+        out = {k: v for k, v in vars(self).items() if k not in ("path", "number")}
+        return {"segment": self.number, "file": self.path.name, **out}
 
 
 class AuditLog:
     """The audit log of one user."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, keeping: Keeping | None = None) -> None:
         """`path`: of the log; by default in the user's data directory. It is made with the first entry."""
         if path is None:
             from nbguard import settings
 
             path = settings.data_dir() / FILE_NAME
         self.path = path
-        self.head_path = path.with_suffix(".head")
+        self.files = Files(path)
+        self.head_path = self.files.head_path
+        self._keeping = keeping
 
     def record(self, event: str, **fields: Any) -> dict[str, Any]:
         """Append one entry and wait until it is on the disk; returns it.
@@ -80,246 +107,185 @@ class AuditLog:
         Raises:
             RecordError: it cannot be written, or what is there already was altered.
         """
+        keeping = self._keeping or Keeping.from_settings()
         try:
-            with self._locked() as fd:
-                head = self._end(fd)
-                entry = _entry(head, event, fields)
-                line = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
-                self._append(fd, head.size, line)
-                self._write_head(_Head(head.entries + 1, entry["hash"], head.size + len(line)))
-                return entry
+            hide = hiding(keeping.leave_out, keeping.hash, keeping.salt_file, self.path.parent)
+            with self.files.locked():
+                head = self._end()
+                if head.size >= keeping.segment_bytes:
+                    head = self.files.finish(head)
+                    head = self._prune(head, keeping, time.time(), hide)
+                return self._write(head, event, fields, hide)[1]
         except OSError as error:
-            raise RecordError(
-                f"The audit log {str(self.path)!r} cannot be written: {error.strerror or 'input/output error'}."
-            ) from None
+            raise self._cannot("written", error) from None
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every entry, oldest first, as it stands in the file; stops before a line that is none. Raises RecordError."""
-        for _, line in self._lines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                return
-            if not isinstance(entry, dict):
-                return
-            yield entry
+        """Every entry, oldest first, as it stands in the files; stops before a line that is none. Raises
+        RecordError."""
+        try:
+            with self.files.readable() as segments:
+                for segment in segments:
+                    for entry in _entries(segment):
+                        if entry is None:
+                            return
+                        yield entry
+        except OSError as error:
+            raise self._cannot("read", error) from None
 
     def tail(self, count: int) -> list[dict[str, Any]]:
-        """The last `count` entries, oldest first. Raises RecordError."""
-        return list(deque(self.entries(), maxlen=max(count, 0)))
+        """The last `count` entries, oldest first; finished segments are read only as far back as that takes. Raises
+        RecordError."""
+        found: list[dict[str, Any]] = []
+        try:
+            with self.files.readable() as segments:
+                for segment in reversed(segments):
+                    if len(found) >= count:
+                        break
+                    found = [entry for entry in _entries(segment) if entry is not None] + found
+        except OSError as error:
+            raise self._cannot("read", error) from None
+        return found[max(len(found) - count, 0) :] if count > 0 else []
 
     def verify(self) -> AuditCheck:
-        """Go along the whole chain and compare its end with the head file. RecordError: it cannot be read."""
+        """Go along the whole chain, over all segments, and compare its end with the head file. RecordError: it cannot
+        be read."""
         try:
-            if not self.path.exists() and not self.head_path.exists():
+            if not self.files.exist():
                 return AuditCheck(True, 0)
-            with self._locked():
-                head = self._read_head()
-                good, last = 0, GENESIS
-                for number, line in self._lines():
-                    problem = _bad(line, number, last)
-                    if problem:
-                        return AuditCheck(False, good, number, f"Line {number} {problem}.")
-                    last = json.loads(line)["hash"]
-                    good = number
+            with self.files.locked():
+                return check(self.files)
         except OSError as error:
-            raise RecordError(
-                f"The audit log {str(self.path)!r} cannot be read: {error.strerror or 'input/output error'}."
-            ) from None
-        if head is None:
-            return AuditCheck(False, good, None, "The head file is missing, so nobody can say whether entries are.")
-        if good < head.entries:
-            return AuditCheck(
-                False, good, None, f"The log ends after {good} entries, but {head.entries} had been written."
-            )
-        if good == head.entries and last != head.hash:
-            return AuditCheck(False, good - 1, good, f"Line {good} is not the entry that was written last.")
-        return AuditCheck(True, good)
+            raise self._cannot("read", error) from None
 
-    # The files
+    def prune(
+        self, *, days: int = 0, segments: int | None = None, now: float | None = None, dry_run: bool = False
+    ) -> tuple[Segment, ...]:
+        """Delete finished segments: those whose last entry is older than `days`, and all but the last `segments`;
+        returns them. An entry with the number and hash of each one's last entry is written first, so that `verify`
+        holds.
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
-        """The log, open and locked against other threads and processes."""
-        from nbguard import settings
-
-        settings.private_dir(self.path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(self.path, flags, 0o600)
+        Raises:
+            RecordError: the log was altered, so that nothing of it may go; or it cannot be written.
+        """
+        start = time.time() if now is None else now
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise RecordError(f"The audit log {str(self.path)!r} is not a regular file.")
-            if hasattr(os, "geteuid") and found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
-                os.fchmod(fd, 0o600)
-            _lock(fd, self.path)
-            yield fd
-        finally:
-            os.close(fd)  # closing gives the lock back
+            if not self.files.exist():
+                return ()
+            with self.files.locked():
+                found = check(self.files)
+                if not found.ok:
+                    raise self.files.altered(found.problem.rstrip("."))
+                old = self._old(days, segments, start)
+                if old and not dry_run:
+                    keeping = self._keeping or Keeping.from_settings()
+                    hide = hiding(keeping.leave_out, keeping.hash, keeping.salt_file, self.path.parent)
+                    self._delete(self._end(), old, hide)
+                return tuple(old)
+        except OSError as error:
+            raise self._cannot("written", error) from None
 
-    def _end(self, fd: int) -> _Head:
+    # Under the lock
+
+    def _end(self) -> Head:
         """Where to write on. A writer that died between the log and its head is made up for; anything else that does
         not fit is not written to."""
-        size = os.fstat(fd).st_size
-        head = self._read_head()
-        if head is None:
-            if size:
-                raise self._altered("its head file is missing")
-            return _Head(0, GENESIS, 0)
-        if size == head.size:
-            return head
-        if size < head.size:
-            raise self._altered("entries are missing at its end")
-        extra = os.pread(fd, MAX_LINE + 1, head.size)
-        if b"\n" not in extra and len(extra) <= MAX_LINE:
-            os.ftruncate(fd, head.size)  # a write that never ended: its load did not happen
-            return head
+        with self.files.growing() as fd:
+            size = os.fstat(fd).st_size
+            head = self.files.read_head()
+            if head is None:
+                if size or self.files.segments():
+                    raise self.files.altered("its head file is missing")
+                return BEGINNING
+            if size == head.size:
+                return head
+            if size < head.size:
+                finished = self.files.segment(head.segment)
+                if not size and finished.exists() and finished.stat().st_size == head.size:
+                    return self.files.begun(head)  # it died after the segment was finished
+                raise self.files.altered("entries are missing at its end")
+            extra = os.pread(fd, MAX_LINE + 1, head.size)
+            if b"\n" not in extra and len(extra) <= MAX_LINE:
+                os.ftruncate(fd, head.size)  # a write that never ended: its load did not happen
+                return head
         line, _, rest = extra.partition(b"\n")
-        if rest or _bad(line, head.entries + 1, head.hash):
-            raise self._altered("something else has written to it")
-        return _Head(head.entries + 1, json.loads(line)["hash"], size)
+        if rest or problem(line, head.link):
+            raise self.files.altered("something else has written to it")
+        return Head(head.entries + 1, link(line).hash, size, head.segment)
 
-    def _append(self, fd: int, size: int, line: bytes) -> None:
-        """Write at the end, and to the disk; what could not be written whole is taken back."""
-        try:
-            done = 0
-            while done < len(line):
-                done += os.pwrite(fd, line[done:], size + done)
-            os.fsync(fd)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.ftruncate(fd, size)
-            raise
+    def _write(
+        self, head: Head, event: str, fields: dict[str, Any], hide: Hiding | None
+    ) -> tuple[Head, dict[str, Any]]:
+        entry = entry_after(head.link, event, fields, hide)
+        line = encoded(entry)
+        with self.files.growing() as fd:
+            self.files.append(fd, head.size, line)
+        following = Head(head.entries + 1, entry["hash"], head.size + len(line), head.segment)
+        self.files.write_head(following)
+        return following, entry
 
-    def _read_head(self) -> _Head | None:
+    def _prune(self, head: Head, keeping: Keeping, now: float, hide: Hiding | None) -> Head:
+        """What the settings let go when a segment is finished. Where it was altered it stays, and an entry says why;
+        that stops no load."""
+        if not keeping.days and not keeping.segments:
+            return head
         try:
-            raw = self.head_path.read_bytes()[:4096]
-        except FileNotFoundError:
-            return None
-        try:
-            data = json.loads(raw)
-            head = _Head(int(data["entries"]), str(data["hash"]), int(data["size"]))
-        except (ValueError, KeyError, TypeError):
-            raise self._altered("its head file is damaged") from None
+            old = self._old(keeping.days, keeping.segments or None, now)
+            why = check_part([segment.path for segment in old])
+        except RecordError as error:
+            old, why = [], str(error)
+        if why:
+            return self._write(head, "audit.kept", {"why": why}, hide)[0]
+        return self._delete(head, old, hide)
+
+    def _old(self, days: int, segments: int | None, now: float) -> list[Segment]:
+        finished = self.files.segments()
+        beyond = len(finished) - segments if segments is not None else 0
+        old: list[Segment] = []
+        for place, (number, path) in enumerate(finished):
+            try:
+                found = _segment(number, path)
+                if not (place < beyond or (days and _seconds(found.until) < now - days * DAY)):
+                    break  # the chain that is left must have one beginning
+            except (ValueError, KeyError, TypeError):
+                raise self.files.altered(f"the segment {path.name!r} is damaged") from None
+            old.append(found)
+        return old
+
+    def _delete(self, head: Head, old: Sequence[Segment], hide: Hiding | None) -> Head:
+        for start in range(0, len(old), MAX_ITEMS):
+            some = old[start : start + MAX_ITEMS]
+            fields = {"segments": [s.to_json() for s in some], "removed": sum(s.last - s.first + 1 for s in some)}
+            head, _ = self._write(head, PRUNED, fields, hide)
+        self.files.remove([segment.path for segment in old])
         return head
 
-    def _write_head(self, head: _Head) -> None:
-        """Whole or not at all, through a second file; only ever called under the lock."""
-        text = json.dumps({"entries": head.entries, "hash": head.hash, "size": head.size}).encode("ascii")
-        temporary = self.head_path.with_suffix(".head-new")
-        temporary.unlink(missing_ok=True)  # of a writer that died; a link put there is not followed
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, text)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(temporary, self.head_path)
-
-    def _lines(self) -> Iterator[tuple[int, bytes]]:
-        """(number from 1, line without its end). A line without an end, or too long a one, comes out as it is."""
-        try:
-            with self.path.open("rb") as file:
-                number = 0
-                while line := file.readline(MAX_LINE + 1):
-                    number += 1
-                    yield number, line[:-1] if line.endswith(b"\n") else line + b"\0"
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RecordError(
-                f"The audit log {str(self.path)!r} cannot be read: {error.strerror or 'input/output error'}."
-            ) from None
-
-    def _altered(self, how: str) -> RecordError:
+    def _cannot(self, what: str, error: OSError) -> RecordError:
         return RecordError(
-            f"The audit log {str(self.path)!r} was altered: {how}. Look at it with 'nbguard audit verify', then move it"
-            f" and {self.head_path.name!r} away to begin a new one."
+            f"The audit log {str(self.path)!r} cannot be {what}: {error.strerror or 'input/output error'}."
         )
 
 
-def _entry(head: _Head, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    body = {str(k): _plain(v) for k, v in fields.items() if k != "hash"}
-    body.update(
-        n=head.entries + 1,
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        event=event[:MAX_TEXT],
-        user=_user(),
-        pid=os.getpid(),
-        prev=head.hash,
-    )
-    body["hash"] = canonical_digest(body)
-    return body
+def _entries(segment: Path | BinaryIO) -> Iterator[dict[str, Any] | None]:
+    for _, line in lines(segment) if isinstance(segment, Path) else lines_of(segment):
+        yield decoded(line)
 
 
-def _bad(line: bytes, number: int, last: str) -> str:
-    """What is wrong with the line, or an empty string."""
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return "is not an entry"
-    if not isinstance(entry, dict) or not isinstance(entry.get("hash"), str):
-        return "is not an entry"
-    body = {key: value for key, value in entry.items() if key != "hash"}
-    if canonical_digest(body) != entry["hash"]:
-        return "was changed: its hash is not that of its content"
-    if entry.get("prev") != last:
-        return "does not follow the line before it"
-    if entry.get("n") != number:
-        return "has the wrong number"
-    return ""
+def _segment(number: int, path: Path) -> Segment:
+    """Raises ValueError, KeyError, TypeError where it is not as it was written."""
+    digest = hashlib.sha256()
+    first = last = b""
+    size = 0
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE + 1):
+            digest.update(line)
+            size += len(line)
+            first, last = first or line, line
+    one, other = json.loads(first), json.loads(last)
+    return Segment(
+        number=number, path=path, first=int(one["n"]), last=int(other["n"]), hash=str(other["hash"]),
+        since=str(one["time"]), until=str(other["time"]), sha256=digest.hexdigest(), bytes=size,
+    )  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it; strings bounded, everything unknown as text."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, str):
-        return value[:MAX_TEXT]
-    if isinstance(value, Mapping):
-        return {str(k)[:MAX_TEXT]: _plain(v) for k, v in list(value.items())[:100]}
-    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview):
-        return [_plain(v) for v in list(value)[:100]]
-    return str(value)[:MAX_TEXT]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()[:MAX_TEXT]
-    except (OSError, KeyError, ImportError):  # a container's user without an entry or environment
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-
-
-def _lock(fd: int, path: Path) -> None:
-    """An exclusive lock, waited for in short steps so that an interrupt gets through and the wait ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: one byte far behind the end, through its own call
-        _lock_windows(fd, path)
-        return
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise RecordError(f"The audit log {str(path)!r} is held by another process.") from None
-            time.sleep(0.002)
-
-
-def _lock_windows(fd: int, path: Path) -> None:
-    import msvcrt
-
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            os.lseek(fd, 1 << 40, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise RecordError(f"The audit log {str(path)!r} is held by another process.") from None
-            time.sleep(0.002)
+def _seconds(moment: str) -> float:
+    return datetime.datetime.fromisoformat(moment).timestamp()

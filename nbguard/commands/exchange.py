@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from nbguard.approvals.exchange import Allowed, Taken
 from nbguard.approvals.filters import Filter
 from nbguard.approvals.model import moment
 from nbguard.approvals.signing import MAX_KEY_FILE, PrivateKey, PublicKey, forget, listed, trust, trusted
-from nbguard.commands import actions, records
+from nbguard.commands import actions, files, records
 from nbguard.policy import Policy, PolicyError, current, lifetime, needs_reason
 from nbguard.report.escape import terminal
 from nbguard.report.model import Verdict
@@ -50,7 +49,7 @@ def export(options: argparse.Namespace) -> int:
         approvals=[entry.id for entry in bundle.entries],
         revocations=[r.id for r in bundle.revocations],
     )
-    _write(Path(options.file), made.data)
+    files.write_new(Path(options.file), made.data)
     print(
         f"{len(bundle.entries)} approvals and {len(bundle.revocations)} revocations, signed with {bundle.signer[:16]}…,"
         f" to be taken until {moment(bundle.expires)}: {terminal(options.file, 300)}"
@@ -247,21 +246,6 @@ def _read(path: Path, most: int) -> bytes:
     except OSError as error:
         why = error.strerror or "input/output error"
         raise actions.ActionError(f"{str(path)!r} cannot be read: {why}.") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A new file, on the disk when this returns; nothing is overwritten."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise actions.ActionError(f"{str(path)!r} is there already; nothing was written.") from None
-    except OSError as error:
-        why = error.strerror or "input/output error"
-        raise actions.ActionError(f"{str(path)!r} cannot be written: {why}.") from None
 
 
 def _whose(key: PublicKey) -> str:

@@ -122,3 +122,61 @@ def _listing(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
     default = argparse.SUPPRESS if again else "text"
     parser.add_argument("--format", choices=("text", "json"), default=default)
     _filters(parser, again=again)
+
+
+def add_audit(commands: Parsers[argparse.ArgumentParser]) -> None:
+    """Put `audit` among the commands."""
+    fill_audit(
+        commands.add_parser(
+            "audit",
+            help="show the audit log, check that nobody altered it, copy it, keep it short",
+            description="Show the last entries of the audit log; check that nobody altered it (exit code 1 if so);"
+            " write a copy of it; delete what is old.",
+        )
+    )
+
+
+def fill_audit(parser: argparse.ArgumentParser) -> None:
+    """The options and subcommands; for the command line and for `%safemodel audit`."""
+    parser.set_defaults(act="list")
+    _entries(parser)
+    acts = parser.add_subparsers(metavar="ACT")
+    for name in ("list", "tail"):
+        listing = acts.add_parser(name, help="the last entries, as without an act")
+        _entries(listing, again=True)
+    check = acts.add_parser("verify", help="check that nobody altered it; exit code 1 if so")
+    check.add_argument("file", nargs="?", metavar="FILE", help="a copy that was exported, instead of the log")
+    check.add_argument("--format", choices=("text", "json"), default=argparse.SUPPRESS)
+    check.set_defaults(act="verify")
+    copy = acts.add_parser("export", help="write a copy, or part of it")
+    copy.add_argument("file", metavar="FILE", help="one that is there is not overwritten")
+    copy.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", dest="form")
+    _entry_filters(copy, again=True)
+    copy.set_defaults(act="export")
+    prune = acts.add_parser("prune", help="delete finished segments that are old; an entry says so")
+    prune.add_argument("--keep-days", type=int, metavar="N", help="those with an entry of the last N days stay")
+    prune.add_argument("--keep-segments", type=int, metavar="N", help="the last N of them stay")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    prune.set_defaults(act="prune")
+
+
+def _entries(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    hidden = argparse.SUPPRESS
+    parser.add_argument(
+        "-n", "--number", type=int, default=hidden if again else 20, help="entries to show, 0 for all (default: 20)"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default=hidden if again else "text")
+    _entry_filters(parser, again=again)
+
+
+def _entry_filters(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    text = argparse.SUPPRESS if again else ""
+    default = argparse.SUPPRESS if again else None
+    add = parser.add_argument
+    add("--event", default=text, metavar="PATTERN", help="load.refused, 'load.*', approval …")
+    add("--target", default=text, metavar="PATTERN", help="a part of the target, or a pattern such as 'org/*'")
+    add("--who", default=text, metavar="PATTERN", help="who answered, or whose process it was")
+    add("--verdict", default=text, choices=(*VERDICTS, "unverifiable"))
+    add("--since", default=default, metavar="WHEN", help="7d or 12h ago, 2027-01-31, 2027-01-31T10:00 (UTC)")
+    add("--until", default=default, metavar="WHEN", help="before that moment")
+    add("--text", default=text, metavar="WORDS", help="anywhere in the entry")

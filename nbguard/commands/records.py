@@ -1,9 +1,7 @@
-"""`nbguard approve`, `revoke`, `approvals`, `audit`: what was decided, and undoing it.
+"""`nbguard approve` and `revoke`, and how approvals and entries of the audit log look as text.
 
 nbguard approve model.pkl --reason "our own trainer" --expires 30d
-nbguard approvals --format json
-nbguard revoke 1f2e3d4c
-nbguard audit verify
+nbguard revoke 1f2e3d4c --reason "superseded"
 """
 
 from __future__ import annotations
@@ -11,12 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbguard.approvals import Approval, AuditLog
+from nbguard.approvals import Approval
 from nbguard.approvals.model import moment
 from nbguard.commands import actions
 from nbguard.policy import UNSAID
@@ -57,24 +54,6 @@ def approve(options: argparse.Namespace) -> int:
 def revoke(options: argparse.Namespace) -> int:
     for approval in actions.revoke(options.what, options.reason):
         print(f"Revoked {approval.id}: {terminal(approval.target)}")
-    return 0
-
-
-def audit(options: argparse.Namespace) -> int:
-    """`verify`: 0 in order, 1 altered. `tail`: the last entries."""
-    log = AuditLog()
-    if options.action == "verify":
-        check = log.verify()
-        if check.ok:
-            print(f"The audit log is in order: {check.entries} entries.")
-            return 0
-        sys.stderr.write(f"nbguard: The audit log was altered. {terminal(check.problem, 600)}\n")
-        return 1
-    entries = log.tail(options.number)
-    if options.format == "json":
-        print(json.dumps({"schema": "nbguard.audit/1", "entries": entries}, indent=2))
-    else:
-        print("\n".join(map(entry_line, entries)) if entries else "The audit log is empty.")
     return 0
 
 
