@@ -12,30 +12,19 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbguard.artifact.model import LoadRequest
 from nbguard.cell_loads import CellLoad, loads_in
-from nbguard.errors import LoadBlocked, TargetError
+from nbguard.commands import looking
+from nbguard.errors import LoadBlocked
 
 if TYPE_CHECKING:
-    from nbguard.artifact.sources import Opened
+    from nbguard.artifact.model import LoadRequest
     from nbguard.gate.answer import Answer
     from nbguard.policy import Decision
     from nbguard.report.model import Report
 
 LOADER = "%%safemodel"
-
-
-@dataclass(frozen=True, eq=False)
-class _Item:
-    """One target of the cell, open, with its report and what is to happen to it."""
-
-    load: CellLoad
-    opened: Opened
-    report: Report
-    decision: Decision
 
 
 def run(shell: Any, cell: str) -> None:
@@ -44,7 +33,9 @@ def run(shell: Any, cell: str) -> None:
     _may_run(shell, cell)
     with contextlib.ExitStack() as acceptance:
         with contextlib.ExitStack() as handles:
-            items = list(_looked_into(_named(shell, cell), handles))
+            loads = _named(shell, cell)
+            title = "Looking into what this cell loads"
+            items = list(looking.looked_into(loads, handles, title=title, missing=_later, person=somebody_there()))
             if items and items[0].decision.enforced:
                 acceptance.enter_context(_accepted(items))
         _run(shell, cell)
@@ -69,113 +60,42 @@ def _named(shell: Any, cell: str) -> list[CellLoad]:
         loads = loads_in(cell, shell.user_ns)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []  # running the cell says what is wrong with it; what it loads is intercepted all the same
-    unique: dict[tuple[str, str | None, bool], CellLoad] = {}
-    for load in loads:
-        unique.setdefault((load.target, load.revision, load.hub), load)
-    return list(unique.values())
+    return looking.unique(loads)
 
 
-def _looked_into(loads: list[CellLoad], handles: contextlib.ExitStack) -> Iterator[_Item]:
-    """Open, scan and decide on each load; what cannot be found yet is left to the interception, and said."""
-    from nbguard import gate, history
-    from nbguard.commands import actions
+def _later(load: CellLoad, why: str) -> None:
+    """What cannot be found yet is left to the interception, and said."""
     from nbguard.report.escape import terminal
 
-    if not loads:
-        return
-    with gate.progress(f"Looking into what this cell loads ({len(loads)})") as moved:
-        for number, load in enumerate(loads):
-
-            def part(share: float, what: str, done: int = number) -> None:
-                moved((done + share) / len(loads), what)
-
-            try:
-                opened = handles.enter_context(_opened(load))
-                report = actions.scan_opened(opened, load.target, part)
-            except TargetError as error:
-                print(f"{terminal(str(error))} It is asked about when the cell loads it.")
-                continue
-            history.note(report, "scanned")
-            yield _Item(load, opened, report, _decision(load, opened, report))
+    print(f"{terminal(why)} It is asked about when the cell loads it.")
 
 
-def _opened(load: CellLoad) -> Opened:
-    from nbguard.artifact.sources import open_path
-    from nbguard.commands import actions
-
-    return actions.open_target(load.target, load.revision) if load.hub else open_path(load.target)
-
-
-def _decision(load: CellLoad, opened: Opened, report: Report) -> Decision:
-    from nbguard import approvals, policy, settings
-
-    request = LoadRequest(load.loader, load.target, opened.kind, revision=load.revision)
-    situation = policy.Situation(
-        approved=approvals.find(report, opened),
-        person=somebody_there(),
-        request=request,
-        mode=settings.load().mode,
-    )
-    return policy.decide(report, policy.current(), situation)
-
-
-def _accepted(items: list[_Item]) -> contextlib.AbstractContextManager[None]:
+def _accepted(items: list[looking.Item]) -> contextlib.AbstractContextManager[None]:
     """Ask once for all that has to be asked about. Raises LoadBlocked unless everything may be loaded."""
     from nbguard import approvals, gate
 
     for item in items:
         if item.decision.action == "deny":
             if somebody_there():
-                gate.announce(item.report, item.decision, _request(item))
-            _record("cell.refused", items, rules=list(item.decision.rules))
+                gate.announce(item.report, item.decision, item.request)
+            looking.record("cell.refused", items, rules=list(item.decision.rules))
             raise _blocked(item.report, item.decision.reason)
     asked = [item for item in items if item.decision.action == "ask"]
     if not asked:
         return contextlib.nullcontext()
-    report, decision, request = _question(asked)
+    report, decision, request = looking.question(asked, f"{len(asked)} loads of this cell", loader=LOADER)
     answer = ask(report, decision, request)
-    _record(f"cell.{answer.choice}", asked, who=answer.who, reason=answer.reason, rules=list(decision.rules))
+    looking.record(f"cell.{answer.choice}", asked, who=answer.who, reason=answer.reason, rules=list(decision.rules))
     if answer.choice not in ("once", "always") or answer.choice not in decision.offers:
         raise LoadBlocked("Refused: the cell was not run, and nothing was loaded.", report)
-    if answer.choice == "always":
-        from nbguard import policy
-
-        for item in asked:
-            expires = policy.lifetime(policy.current(), item.report.verdict)
-            approvals.Store().remember(item.report, item.opened, answer.who, answer.reason, expires)
+    looking.keep(asked, answer)
     return approvals.accepted([(item.report, item.opened) for item in asked], answer.who)
-
-
-def _question(asked: list[_Item]) -> tuple[Report, Decision, LoadRequest]:
-    if len(asked) == 1:
-        return asked[0].report, asked[0].decision, _request(asked[0])
-    from nbguard.commands.combined import combine, strictest
-
-    title = f"{len(asked)} loads of this cell"
-    report = combine([item.report for item in asked], title)
-    return report, strictest([item.decision for item in asked]), LoadRequest(LOADER, title, "directory")
-
-
-def _request(item: _Item) -> LoadRequest:
-    return LoadRequest(item.load.loader, item.load.target, item.opened.kind, revision=item.load.revision)
 
 
 def _blocked(report: Report, reason: str) -> LoadBlocked:
     from nbguard.report.text import brief
 
     return LoadBlocked(f"{reason} The cell was not run.\n{brief(report)}", report)
-
-
-def _record(event: str, items: list[_Item], **more: Any) -> None:
-    from nbguard.approvals import AuditLog
-
-    AuditLog().record(
-        event,
-        targets=[item.report.target for item in items],
-        verdicts=[item.report.verdict.word for item in items],
-        artifacts=[item.report.artifact.digest for item in items],
-        **more,
-    )
 
 
 class CellError(Exception):

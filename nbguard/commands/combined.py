@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from nbguard.artifact.model import Artifact
 from nbguard.policy import Decision
-from nbguard.report.model import Contract, NotScanned, Report
+from nbguard.report.advice import Advice, Way
+from nbguard.report.model import Contract, NotScanned, Report, Verdict
 from nbguard.scanners.facts import merge_globals
 
 V = TypeVar("V")
@@ -40,6 +41,8 @@ def combine(reports: Sequence[Report], target: str) -> Report:
         rules_version=reports[0].rules_version if reports else "",
         weights_only=all(r.weights_only for r in reports),
         seconds=sum(r.seconds for r in reports),
+        floor=max((r.floor for r in reports), default=Verdict.SAFE),
+        advice=_advice(reports),
     )
 
 
@@ -49,6 +52,25 @@ def strictest(decisions: Sequence[Decision]) -> Decision:
     worst = max(decisions, key=lambda d: (_ACTIONS.index(d.action), _FORMS.index(d.form)))
     rules = tuple(dict.fromkeys(itertools.chain.from_iterable(d.rules for d in decisions)))
     return replace(worst, offers=tuple(offers), rules=rules)
+
+
+def _advice(reports: Sequence[Report]) -> Advice:
+    """The name that was meant, of the first that has one, and the lines with their revisions together. Nothing that
+    only one of the loads could do is offered for all of them."""
+    meant = next((r.advice.meant for r in reports if r.advice.meant is not None), None)
+    ways: list[Way] = []
+    for kind in ("safetensors", "pinned"):
+        found = [way for r in reports if (way := r.advice.way(kind)) is not None]
+        if found:
+            lines = "\n".join(dict.fromkeys(way.line for way in found))
+            ways.append(Way(found[0].kind, lines, found[0].why if len(found) == 1 else _WHY[found[0].kind]))
+    return Advice(meant=meant, ways=tuple(ways))
+
+
+_WHY = {
+    "safetensors": "For these there are files beside them that hold numbers only and cannot run code.",
+    "pinned": "What a branch or tag stands for can change; these name the commits that were looked at.",
+}
 
 
 def _contract(reports: Sequence[Report]) -> Contract:
