@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from nbguard.formats import protobuf
 from nbguard.formats.protobuf import BYTES, VARINT, Field, WireError
-from nbguard.formats.view import View
+from nbguard.formats.view import BytesView, View
 
 MAX_NODES = 3_000_000
 MAX_TEXT = 16 << 20
@@ -283,3 +283,9 @@ def saved_metadata(view: View) -> list[tuple[str, str]]:
             parts = {f.number: reader.text(f) for f in reader.inside(outer) if f.number in (4, 5)}
             found.append((parts.get(4, ""), parts.get(5, "")))
     return found
+
+
+def read_node(data: bytes) -> Node:
+    """One operation's definition by itself (`NodeDef`). Raises WireError."""
+    reader = _Reader(BytesView(data))
+    return reader.node(Field(0, BYTES, len(data), 0, len(data)))
