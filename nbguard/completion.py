@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_SUGGESTIONS = 200
-COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals")
+COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals", "audit")
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),
