@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gguf
@@ -130,3 +134,56 @@ class TestGguf:
         with pytest.raises(LoadBlocked):
             gguf.GGUFReader(place)
         assert set(person.verdicts) <= {"unverifiable"}
+
+
+@pytest.fixture
+def llama_cpp(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The stand-in for llama-cpp-python."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "standins"))
+    import llama_cpp
+
+    yield llama_cpp
+    for name in ("llama_cpp", "llama_cpp.llama"):
+        sys.modules.pop(name)
+
+
+@pytest.mark.usefixtures("guarded")
+class TestLlama:
+    def test_an_honest_model_loads(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
+        place = written(tmp_path)
+        model = llama_cpp.Llama(str(place), n_ctx=64, verbose=False)
+        assert model.mapped == [place.read_bytes()]
+        assert model.model_path == str(place)
+        assert person.verdicts == ["safe"]
+        assert copy.copy(model).mapped == model.mapped
+
+    def test_all_parts_and_the_adapter_are_one_question(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
+        parts = [written(tmp_path, name=f"big-{n:05d}-of-00003") for n in (1, 2, 3)]
+        adapter = written(tmp_path, name="adapter")
+        model = llama_cpp.Llama(model_path=str(parts[0]), lora_path=str(adapter))
+        assert model.mapped == [p.read_bytes() for p in (*parts, adapter)]
+        assert model.lora_path == str(adapter)
+        (report,) = person.reports
+        assert [f.path for f in report.files] == [*(p.name for p in parts), "lora_path/adapter.gguf"]
+
+    def test_a_hostile_part_stops_all(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
+        first = written(tmp_path, name="big-00001-of-00002")
+        written(tmp_path, "{{ ''['__class__'] }}", name="big-00002-of-00002")
+        person.choice = "refuse"
+        with pytest.raises(LoadBlocked):
+            llama_cpp.Llama(str(first))
+        assert person.verdicts == ["danger"]
+
+    def test_a_broken_header_is_refused(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
+        place = written(tmp_path)
+        place.write_bytes(place.read_bytes()[:200])
+        with pytest.raises(LoadBlocked):
+            llama_cpp.Llama(str(place))
+
+    def test_whoever_calls_from_pretrained_is_asked(
+        self, person: Any, tmp_path: Path, llama_cpp: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = written(tmp_path)
+        monkeypatch.setattr(caller, "find", lambda *_: caller.Caller("library", "llama_cpp.llama"))
+        assert llama_cpp.Llama.from_pretrained(str(tmp_path), place.name).mapped == [place.read_bytes()]
+        assert person.verdicts == ["safe"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from nbguard.hooks.caller import Caller, kind_of
 from nbguard.hooks.loaders import declared
 from nbguard.hooks.loaders.entry import Call, Loader
 from nbguard.hooks.loaders.opening import file_or_bytes
@@ -30,6 +33,8 @@ def _parts(call: Call) -> Opened | None:
     opened = file_or_bytes(call)
     if opened is None or call.form != "path":
         return opened
+    if call.who.module.partition(".")[0] == "llama_cpp":
+        call.who = _beyond("llama_cpp")  # Llama.from_pretrained: whoever called that is asked
     folder, name = os.path.split(os.path.abspath(os.fspath(call.source)))
     more: list[OpenedFile] = []
     if match := _SPLIT.match(name):
@@ -45,6 +50,17 @@ def _parts(call: Call) -> Opened | None:
     return replace(opened, files=(*opened.files, *more), kind="directory" if more else opened.kind)
 
 
+def _beyond(package: str) -> Caller:
+    """Whoever called into the package that is calling now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", "?"))
+        if name.partition(".")[0] not in ("nbguard", package):
+            return Caller(kind_of(frame), name)
+        frame = frame.f_back
+    return Caller("library", "?")
+
+
 def _staged(call: Call, grant: Grant) -> None:
     """Links to the scanned handles, named as llama.cpp derives the names of a model's parts."""
     model = declared.scanned(call, grant)
@@ -54,12 +70,16 @@ def _staged(call: Call, grant: Grant) -> None:
     for argument in _ADAPTERS:
         there = next((f.path for f in grant.opened.files if f.path.startswith(f"{argument}/")), None)
         if call.get(argument) and there is not None:
+            call.notes[argument] = call.get(argument)
             call.set(argument, os.path.join(folder, there))
 
 
 def _model_again(call: Call, grant: Grant, result: Any) -> Any:
     """The object's own idea of where it comes from: what pickling and copying it would load again."""
-    call.get("self").model_path = os.fspath(call.given)
+    model = call.get("self")
+    model.model_path = os.fspath(call.given)
+    for argument, given in call.notes.items():
+        setattr(model, argument, given)
     return result
 
 
