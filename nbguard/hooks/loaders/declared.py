@@ -155,14 +155,16 @@ def _call(
 def _signature(loader: Loader, original: Callable[..., Any]) -> inspect.Signature:
     if not loader.signature:
         return inspect.signature(original)
+    by_name = loader.signature.index("*") if "*" in loader.signature else len(loader.signature)
     return inspect.Signature(
         [
             inspect.Parameter(
                 name.rstrip("="),
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                inspect.Parameter.KEYWORD_ONLY if at > by_name else inspect.Parameter.POSITIONAL_OR_KEYWORD,
                 default=None if name.endswith("=") else inspect.Parameter.empty,
             )
-            for name in loader.signature
+            for at, name in enumerate(loader.signature)
+            if name != "*"
         ]
     )
 

@@ -96,7 +96,8 @@ class Loader:
     source: tuple[str, ...] = ()
     """Parameters that may name what is loaded; the first that is given counts."""
     signature: tuple[str, ...] = ()
-    """The parameters of a C function that does not tell them; those with `=` at the end may be left out."""
+    """The parameters of a C function that does not tell them; those with `=` at the end may be left out, those after
+    `*` go by name only."""
     opens: Callable[[Call], Opened | None] | None = None
     """Exactly the files that it would open (by default: one file, bytes or stream); None where nothing is loaded, the
     call then passes untouched."""

@@ -101,7 +101,7 @@ LOADERS = (
         module="safetensors",
         function="safe_open",
         source=("filename",),
-        signature=("filename", "framework", "device=", "backend="),
+        signature=("filename", "framework", "device=", "*", "backend="),
         passes_library=True,
         enforced=_HANDLE,
         scanned=_TABLE,
