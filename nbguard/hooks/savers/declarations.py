@@ -121,6 +121,12 @@ SAVERS: tuple[Saver, ...] = (
         target=_FOLDER,
     ),
     Saver(
+        name="Trainer.save_state",
+        module="transformers.trainer_callback",
+        function="TrainerState.save_to_json",
+        target=("json_path",),
+    ),
+    Saver(
         name="Trainer.save_model",
         module="transformers.trainer",
         function="Trainer._save",
