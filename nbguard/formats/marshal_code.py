@@ -50,7 +50,7 @@ class Code:
 
     def all_texts(self) -> list[str]:
         """Every text and every run of bytes among the constants."""
-        values = [v for v in _all_in(self.consts) if isinstance(v, bytes | str)]
+        values: list[bytes | str] = [v for v in _all_in(self.consts) if isinstance(v, bytes | str)]
         return [v.decode("latin-1") if isinstance(v, bytes) else v for v in values]
 
     def crafted(self) -> str | None:
@@ -146,6 +146,22 @@ def read(data: bytes) -> Code:
     if reader.at != len(data):
         raise MarshalError("More bytes follow the byte code than it holds.")
     return value
+
+
+def read_values(data: bytes) -> list[Any]:
+    """Everything that was written one behind the other: plain values, sequences as tuples, code objects as `Code`.
+
+    Raises:
+        MarshalError: something is cut off, or is none of what Python writes.
+    """
+    reader, values = _Reader(data), []
+    while reader.at < len(data) or not values:
+        reader.refs = []
+        value = reader.object()
+        if value is _NOTHING:
+            raise MarshalError("The byte code holds something that Python does not write.")
+        values.append(value)
+    return values
 
 
 class _Reader:
