@@ -154,7 +154,8 @@ def read_values(data: bytes) -> list[Any]:
     Raises:
         MarshalError: something is cut off, or is none of what Python writes.
     """
-    reader, values = _Reader(data), []
+    reader = _Reader(data)
+    values: list[Any] = []
     while reader.at < len(data) or not values:
         reader.refs = []
         value = reader.object()

@@ -35,7 +35,11 @@ PICKLE_LOADERS = frozenset(
         "pandas.read_pickle",
         "dill.load",
         "numpy.load",
+        "dill.loads",
         "cloudpickle.load",
+        "cloudpickle.loads",
+        "shelve.open",
+        "shelve.Shelf",
     }
 )
 

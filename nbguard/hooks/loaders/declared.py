@@ -93,6 +93,11 @@ def _class_for(original: type, make: Callable[..., Any]) -> type:
     return Guarding(original.__name__, (), {"__doc__": original.__doc__, "__module__": original.__module__})
 
 
+def guarded_call(loader: Loader, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """One call of `original`, guarded as `loader` says; for guards that decide by themselves which calls are."""
+    return _around(loader, original, *args, **kwargs)
+
+
 def _around(loader: Loader, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     who = caller.find(2)
     outer = grants.current()

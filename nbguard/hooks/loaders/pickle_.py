@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import io
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,33 @@ def guard(hooks: Installed, pickle: ModuleType) -> None:
     """Guard the module `pickle`."""
     c_loads, c_load = pickle.loads, pickle.load
     machine: type[Any] = pickle.Unpickler
+    active = [True]
+    hooks.on_undo(active.clear)
+    load, loads = _functions(c_load, c_loads, "pickle", active)
+    hooks.replace(pickle, "load", load)
+    hooks.replace(pickle, "loads", loads)
+    hooks.replace(pickle, "Unpickler", _guarded(machine, active))
+    hooks.swap(pickle._Unpickler.load, _python_machine)
+
+
+def guard_cloudpickle(hooks: Installed, cloudpickle: ModuleType) -> None:
+    """Guard the names by which `cloudpickle.cloudpickle` and its package know the functions of `pickle`.
+
+    Where cloudpickle was imported first, they are still the C functions themselves.
+    """
+    import _pickle
+
+    active = [True]
+    hooks.on_undo(active.clear)
+    load, loads = _functions(_pickle.load, _pickle.loads, "cloudpickle", active)
+    for module in (cloudpickle, sys.modules.get("cloudpickle")):
+        if isinstance(module, ModuleType) and hasattr(module, "loads"):
+            hooks.replace(module, "load", load)
+            hooks.replace(module, "loads", loads)
+
+
+def _functions(c_load: Any, c_loads: Any, library: str, active: list[bool]) -> tuple[_Guarded, _Guarded]:
+    """`load` and `loads` of a library that hands out those of `pickle`, under its own name."""
 
     def load(
         file: Any, *, fix_imports: bool = True, encoding: str = "ASCII", errors: str = "strict", buffers: Any = ()
@@ -39,7 +67,7 @@ def guard(hooks: Installed, pickle: ModuleType) -> None:
         who = caller.find(2)
         if who.kind == "machinery":
             return c_load(file, **how, buffers=buffers)
-        return _run(c_loads, Stream.of_file(file), "pickle.load", who, how, buffers)
+        return _run(c_loads, Stream.of_file(file), f"{library}.load", who, how, buffers)
 
     def loads(
         data: Any, /, *, fix_imports: bool = True, encoding: str = "ASCII", errors: str = "strict", buffers: Any = ()
@@ -51,14 +79,9 @@ def guard(hooks: Installed, pickle: ModuleType) -> None:
             return c_loads(data, **how, buffers=buffers)
         if isinstance(data, str):
             raise TypeError("a bytes-like object is required, not 'str'")
-        return _run(c_loads, Stream.of_bytes(data), "pickle.loads", who, how, buffers)
+        return _run(c_loads, Stream.of_bytes(data), f"{library}.loads", who, how, buffers)
 
-    active = [True]
-    hooks.on_undo(active.clear)
-    hooks.replace(pickle, "load", _Guarded(load, c_load, active))
-    hooks.replace(pickle, "loads", _Guarded(loads, c_loads, active))
-    hooks.replace(pickle, "Unpickler", _guarded(machine, active))
-    hooks.swap(pickle._Unpickler.load, _python_machine)
+    return _Guarded(load, c_load, active, library), _Guarded(loads, c_loads, active, library)
 
 
 class _Guarded:
@@ -67,9 +90,11 @@ class _Guarded:
     Where it was kept and the guard is gone, it is the function that it stands for.
     """
 
-    def __init__(self, guarded: Callable[..., Any], original: Callable[..., Any], active: list[bool]) -> None:
+    def __init__(
+        self, guarded: Callable[..., Any], original: Callable[..., Any], active: list[bool], library: str = "pickle"
+    ) -> None:
         functools.update_wrapper(self, guarded)
-        self.__module__, self.__qualname__ = "pickle", guarded.__name__
+        self.__module__, self.__qualname__ = library, guarded.__name__
         self.__signature__ = inspect.signature(guarded)
         self._guarded, self._original, self._active = guarded, original, active
         self.__dict__.pop("__wrapped__")
@@ -85,7 +110,7 @@ class _Guarded:
         return self.__qualname__
 
     def __repr__(self) -> str:
-        return f"<function pickle.{self.__qualname__}, guarded by nbguard>"
+        return f"<function {self.__module__}.{self.__qualname__}, guarded by nbguard>"
 
 
 def _run(

@@ -86,14 +86,6 @@ LOADERS = (
         scanned=_PICKLE,
     ),
     Loader(
-        name="dill.load",
-        module="dill._dill",
-        guard="dill_:guard",
-        asks_about="the file, stream or bytes",
-        enforced=f"{_PROGRAM}; the namespace of `__main__` is never handed out",
-        scanned=_PICKLE,
-    ),
-    Loader(
         name="from_pretrained",
         group="transformers",
         module="",
