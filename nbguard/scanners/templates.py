@@ -21,6 +21,11 @@ from nbguard.scanners.tables import table
 MAX_TEMPLATE = 4 << 20
 """Bytes; the longest templates of real models have some tens of thousands."""
 _DUNDER = re.compile(r"__")
+_PART = re.compile(r"\s*(?:__\w*|\w*__)\s*\Z")
+_ATTRIBUTE = re.compile(
+    r"[.{\[]\s*\w*\.?__\w+|__(?:class|mro|bases?|subclasses|globals|builtins|init|new|call|dict|import|code|closure|func|self"
+    r"|module|reduce|reduce_ex|getattribute|getattr|getitem|doc|name|qualname|loader|spec|file|wrapped|subclasshook)__"
+)
 _ENDS_OPERAND = (")", "]", "}")
 _WORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "recursive"})
 """Words that a bracket may follow without being called."""
@@ -104,11 +109,12 @@ def _look(tag: Tag, macros: set[str]) -> list[tuple[Verdict, str, str]]:
 def _reaches(token: Token, attribute: bool) -> bool:
     """Whether a name with double underscores in it could lead out: an attribute, or text that may become one.
 
-    Special tokens such as `<__start__>` are text too; a name of Python's own begins and ends with the underscores.
+    Text holds special tokens (`<__start__>`) and prose too: it counts where all of it is such a name, where one of
+    Python's own attributes stands in it, or where `format` would look one up.
     """
     if token.kind == "name":
         return attribute or (token.text.startswith("__") and token.text.endswith("__"))
-    return bool(re.search(r"(?<![<\[|\w])__\w*", token.text) and not re.search(r"[<\[|]__", token.text))
+    return bool(_PART.match(token.text) or _ATTRIBUTE.search(token.text))
 
 
 def _filter(name: str, shown: str) -> list[tuple[Verdict, str, str]]:
