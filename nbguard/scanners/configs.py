@@ -13,6 +13,7 @@ import json
 import re
 from typing import Any
 
+from nbguard.scanners import config_classes
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 
@@ -47,6 +48,8 @@ def judge(job: Job) -> Facts | None:
             return unverifiable(job, "json", "json.malformed", "The configuration is no JSON that can be read.")
         return None
     facts = plain(job, "json")
+    for finding, verdict in config_classes.findings(job.path, value):
+        facts.add(finding, verdict)
     if name not in NAMES:
         return facts
     folder = job.path.rpartition("/")[0]

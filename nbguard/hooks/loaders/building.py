@@ -13,6 +13,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
 from typing import Any, TypeGuard
 
 from nbguard.hooks.installed import Installed
@@ -32,20 +33,30 @@ def building(original: Callable[..., Any], cls: type, /, *args: Any, **kwargs: A
         return original(*args, **kwargs)
 
 
-def hold_constructors(hooks: Installed, module: Any, base: str) -> None:
+def hold_constructors(
+    hooks: Installed, module: ModuleType, base: str, methods: tuple[str, ...] = ("__init__",)
+) -> None:
     """Hold the constructors of what a repository's module defines below a class called `base`.
 
     Such a class is often found and made by the library in one call, so that no guarded method of it comes before.
+
+    Args:
+        methods: what else of such a class makes an object; class methods too.
     """
     for value in list(vars(module).values()):
         if not isinstance(value, type) or value.__module__ != module.__name__:
             continue
-        if any(b.__name__ == base for b in value.__mro__) and inspect.isfunction(value.__dict__.get("__init__")):
-            hooks.swap(value.__dict__["__init__"], _construct)
+        if not any(b.__name__ == base for b in value.__mro__):
+            continue
+        for name in methods:
+            method = value.__dict__.get(name)
+            function = getattr(method, "__func__", method)
+            if inspect.isfunction(function):
+                hooks.swap(function, _construct)
 
 
-def _construct(original: Callable[..., Any], self: Any, /, *args: Any, **kwargs: Any) -> None:
-    building(original, type(self), self, *args, **kwargs)
+def _construct(original: Callable[..., Any], this: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return building(original, this if isinstance(this, type) else type(this), this, *args, **kwargs)
 
 
 def is_source(value: Any) -> TypeGuard[str | os.PathLike[str]]:

@@ -12,7 +12,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from nbguard.hooks import caller, swap, trust, walk
 from nbguard.hooks.installed import Installed
 from nbguard.hooks.loaders import repository
 from nbguard.hooks.loaders.building import arguments
+from nbguard.hooks.loaders.choosing import is_aside
 
 if TYPE_CHECKING:
     from nbguard.hooks.loaders.repository import RepositoryLoad
@@ -68,7 +69,7 @@ def _around(
 def _file(load: RepositoryLoad, source: str, given: dict[str, Any]) -> None:
     below, name = given.get("subfolder"), str(given.get("filename"))
     path = "/".join(p for p in (*str(below or "").split("/"), *name.split("/")) if p not in ("", "."))
-    commit = load.admit(source, revision=_revision(given), files=[path])
+    commit = load.admit(source, revision=_revision(given), files=_opened([path]))
     given |= {"revision": commit, "force_download": False}
 
 
@@ -79,8 +80,13 @@ def _snapshot(load: RepositoryLoad, source: str, given: dict[str, Any]) -> None:
     wanted = filter_repo_objects(
         names, allow_patterns=given.get("allow_patterns"), ignore_patterns=given.get("ignore_patterns")
     )
-    commit = load.admit(source, revision=_revision(given), files=list(wanted))
+    commit = load.admit(source, revision=_revision(given), files=_opened(wanted))
     given |= {"revision": commit, "force_download": False}
+
+
+def _opened(names: Iterable[str]) -> list[str]:
+    """Without cards, licences and pictures: by themselves they are nothing that could be loaded, or judged."""
+    return [name for name in names if not is_aside(name)]
 
 
 def _revision(given: dict[str, Any]) -> str | None:

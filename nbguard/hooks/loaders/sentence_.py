@@ -13,6 +13,7 @@ import functools
 import inspect
 import os
 import posixpath
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -21,12 +22,13 @@ from typing import Any
 from nbguard.artifact.checkpoints import Choice, Plan, Reader, Selection, choose, code_closure
 from nbguard.hooks import grants, trust, walk
 from nbguard.hooks.installed import Installed
-from nbguard.hooks.loaders.building import arguments, building, is_source
+from nbguard.hooks.loaders.building import arguments, building, hold_constructors, is_source
 from nbguard.hooks.loaders.choosing import checkpoint, document, first, is_weights, table
 from nbguard.hooks.loaders.repository import loading
-from nbguard.report.model import Verdict
 from nbguard.rules.class_names import judge_class
 
+RULE = "config.class"
+"""The finding that tells of such a name (`scanners/config_classes.py`)."""
 SOURCES = ("model_name_or_path", "model_name")
 """What the name is called; the second in CrossEncoder before release 4."""
 STEMS = ("model", "pytorch_model")
@@ -36,24 +38,23 @@ OPENVINO = ("openvino_model.xml", "openvino/openvino_model.xml")
 """Where `optimum` looks when no `file_name` is given."""
 
 
-def guard_base(hooks: Installed, module: ModuleType) -> None:
-    """Guard the constructor that all models share."""
-    hooks.swap(module.BaseModel.__init__, functools.partial(_init, inspect.signature(module.BaseModel.__init__)))
-
-
-def guard_old(hooks: Installed, module: ModuleType) -> None:
-    """Guard the constructors of the classes of releases before 6, each of which loads by itself."""
+def guard(hooks: Installed, module: ModuleType) -> None:
+    """Guard the constructors of all classes of a module that load by a name, the one that they inherit among them."""
     for value in list(vars(module).values()):
-        method = (
-            value.__dict__.get("__init__") if isinstance(value, type) and value.__module__ == module.__name__ else None
-        )
+        if not isinstance(value, type) or value.__module__ != module.__name__:
+            continue
+        method = value.__dict__.get("__init__")
         if inspect.isfunction(method) and (signature := inspect.signature(method)).parameters.keys() & set(SOURCES):
             hooks.swap(method, functools.partial(_init, signature))
 
 
 def guard_names(hooks: Installed, module: ModuleType) -> None:
-    """Guard the import of classes that configurations name."""
+    """Guard the import of classes that configurations name, and the making of a repository's own."""
     hooks.swap(module.import_from_string, _import_from_string)
+    if (
+        function := getattr(sys.modules.get("sentence_transformers.util.misc"), "import_module_class", None)
+    ) is not None:
+        hooks.swap(function, functools.partial(_import_module_class, hooks))
 
 
 def _init(signature: inspect.Signature, original: Callable[..., Any], self: Any, /, *args: Any, **kwargs: Any) -> None:
@@ -158,6 +159,8 @@ def _import_from_string(original: Callable[..., Any], dotted_path: str) -> Any:
     """What a configuration names, where it may be named; judged before the import, which runs code, and after it."""
     name = str(dotted_path)
     judged = judge_class(name)
+    if judged.level == "package" and trust.origin(name.partition(".")[0]) == "missing":
+        raise ImportError(f"There is no package {name.partition('.')[0]}.")
     if judged.level == "never" or (judged.level == "package" and not _told(name)):
         _stop(name, judged.why)
     found = original(dotted_path)
@@ -170,12 +173,25 @@ def _import_from_string(original: Callable[..., Any], dotted_path: str) -> Any:
     return found
 
 
+def _import_module_class(hooks: Installed, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    from nbguard.hooks.walls import code
+
+    found = original(*args, **kwargs)
+    if isinstance(found, type) and code.grant_of(found.__module__) is not None:
+        hold_constructors(hooks, sys.modules[found.__module__], "Module", ("__init__", "load"))
+    return found
+
+
 def _told(name: str) -> bool:
-    """Whether a person accepted a report that said of such a name that it is not known; only for installed packages."""
+    """Whether a person accepted a report that told of this very name; only for installed packages."""
     request = grants.current()
     if request is None or trust.origin(name.partition(".")[0]) != "installed":
-        return request is None
-    return any(not g.enforced or (g.accepted_by_person and g.report.verdict >= Verdict.REVIEW) for g in request.grants)
+        return False
+    return any(
+        not g.enforced
+        or (g.accepted_by_person and any(f.rule == RULE and name in f.evidence for f in g.report.findings))
+        for g in request.grants
+    )
 
 
 def _stop(name: str, why: str) -> None:

@@ -17,11 +17,11 @@ def _entry(name: str, module: str, guard: str, *, group: str, asks_about: str, e
 _NAMED = "; class names of the configurations lead to network modules only"
 
 
-def _sentence(name: str, module: str, guard: str) -> Loader:
+def _sentence(name: str, module: str) -> Loader:
     return _entry(
         name,
         module,
-        guard,
+        "sentence_:guard",
         group="sentence-transformers",
         asks_about="every module that modules.json lists, with its weights, at one commit",
         enforced=_PINNED + _NAMED,
@@ -51,12 +51,14 @@ LOADERS = (
     _diffusers("load_ip_adapter", "each file that it opens, and the image encoder"),
     _diffusers("load_textual_inversion", "each file that it opens"),
     _diffusers("load_attn_procs", "the file that it opens"),
-    _sentence("SentenceTransformer", "sentence_transformers.base.model", "sentence_:guard_base"),
-    _sentence("SentenceTransformer", "sentence_transformers.SentenceTransformer", "sentence_:guard_old"),
-    _sentence("CrossEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
-    _sentence("CrossEncoder", "sentence_transformers.cross_encoder.CrossEncoder", "sentence_:guard_old"),
-    _sentence("SparseEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
-    _sentence("MultiVectorEncoder", "sentence_transformers.base.model", "sentence_:guard_base"),
+    _sentence("SentenceTransformer", "sentence_transformers.base.model"),
+    _sentence("SentenceTransformer", "sentence_transformers.sentence_transformer.model"),
+    _sentence("SentenceTransformer", "sentence_transformers.SentenceTransformer"),
+    _sentence("CrossEncoder", "sentence_transformers.cross_encoder.model"),
+    _sentence("CrossEncoder", "sentence_transformers.cross_encoder.CrossEncoder"),
+    _sentence("SparseEncoder", "sentence_transformers.sparse_encoder.model"),
+    _sentence("SparseEncoder", "sentence_transformers.sparse_encoder.SparseEncoder"),
+    _sentence("MultiVectorEncoder", "sentence_transformers.multi_vector_encoder.model"),
     Loader(
         name="import_from_string",
         group="sentence-transformers",

@@ -1,0 +1,91 @@
+"""Classes that configurations name for a library to import and call.
+
+    for finding, verdict in findings("2_Dense/config.json", document): ...
+
+What such a name may be is said in `rules/class_names.py`. Where they stand: a `Dense` module's `activation_function`, a
+CrossEncoder's `activation_fn` and its older name, the types in `modules.json` and in a router, the pairs of
+`model_index.json`, and the `auto_mapping` of an adapter (sentence-transformers 6.2, diffusers 0.42, peft 0.21).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from nbguard.report.model import Finding, Severity, Verdict
+from nbguard.rules.class_names import judge_class, judge_component
+
+MAX_NAMES = 1_000
+"""Names of one file that are judged; an honest one has a dozen."""
+_MEANING = {
+    "never": "The library would import what it names, and call it, without asking: that is a way to run code.",
+    "package": "Loading it with trust_remote_code=True would import that package, which runs its code.",
+}
+_REMEDY = "Ask the publisher why the configuration names it; do not load it otherwise."
+
+
+def findings(path: str, value: Any) -> list[tuple[Finding, Verdict]]:
+    """What is to be said of the names in one JSON document."""
+    out: list[tuple[Finding, Verdict]] = []
+    for number, (place, name) in enumerate(_named(path.rpartition("/")[2], value)):
+        if number >= MAX_NAMES:
+            break
+        judged = judge_class(name)
+        if judged.level != "free":
+            out.append(_finding(path, place, name, judged.level, judged.why))
+    for place, library, name in _components(path.rpartition("/")[2], value):
+        installed = library.partition(".")[0] in sys.stdlib_module_names
+        if why := judge_component(library, name, installed=installed):
+            out.append(_finding(path, place, f"{library}.{name}", "never", why))
+    return out
+
+
+def _finding(path: str, place: str, name: str, level: str, why: str) -> tuple[Finding, Verdict]:
+    bad = level == "never"
+    finding = Finding(
+        "config.class",
+        Severity.CRITICAL if bad else Severity.HIGH,
+        path,
+        place[:200],
+        f"It names the class {name[:200]}, and {why}.",
+        evidence=name[:500],
+        meaning=_MEANING[level],
+        remedy=_REMEDY,
+    )
+    return finding, Verdict.DANGER if bad else Verdict.REVIEW
+
+
+def _named(file: str, value: Any) -> Iterator[tuple[str, str]]:
+    """(where, dotted name) of every class that a library would import by its full name."""
+    if not isinstance(value, dict):
+        return
+    activation = value.get("activation_function")
+    if isinstance(activation, str) and "." in activation:  # transformers has words like "gelu" there
+        yield "activation_function", activation
+    old = value.get("sbert_ce_default_activation_function")
+    if isinstance(old, str):
+        yield "sbert_ce_default_activation_function", old
+    own = value if file == "config_sentence_transformers.json" else value.get("sentence_transformers")
+    if isinstance(own, dict) and isinstance(own.get("activation_fn"), str):
+        yield "activation_fn", own["activation_fn"]
+    mapping = value.get("auto_mapping")
+    if file == "adapter_config.json" and isinstance(mapping, dict):
+        library, name = mapping.get("parent_library"), mapping.get("base_model_class")
+        if isinstance(library, str) and isinstance(name, str) and not library.startswith(_ADAPTED):
+            yield "auto_mapping", f"{library}.{name}"
+
+
+_ADAPTED = ("transformers.", "diffusers.", "torch.nn.", "timm.")
+"""Where adapters' base models come from; peft itself asks for a list beyond transformers and diffusers."""
+
+
+def _components(file: str, value: Any) -> Iterator[tuple[str, str, str]]:
+    """(where, library, class) of every component of a pipeline."""
+    if file not in ("model_index.json", "modular_model_index.json") or not isinstance(value, dict):
+        return
+    for place, pair in list(value.items())[:MAX_NAMES]:
+        if place.startswith("_") or not isinstance(pair, list) or len(pair) < 2:
+            continue
+        if isinstance(pair[0], str) and isinstance(pair[1], str):
+            yield place, pair[0], pair[1]
