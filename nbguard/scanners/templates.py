@@ -95,7 +95,7 @@ def _look(tag: Tag, macros: set[str]) -> list[tuple[Verdict, str, str]]:
             found += _filter(token.text, shown)
         elif token.kind == "name" and attribute and token.text.startswith("_"):
             found.append((Verdict.REVIEW, f"reaches for a private attribute: {token.text[:60]}", shown))
-        elif token.kind == "name" and after == Token("operator", "(") and not (at == 1 and tokens[0].text == "macro"):
+        elif token.kind == "name" and after == Token("operator", "(") and not _leads(tag, at):
             known = _usual()["methods"] if attribute else _usual()["functions"] | macros | _WORDS
             if token.text not in known and before.text != "is":
                 found.append((Verdict.REVIEW, f"calls something that is not usual: {token.text[:60]}", shown))
@@ -115,6 +115,11 @@ def _reaches(token: Token, attribute: bool) -> bool:
     if token.kind == "name":
         return attribute or (token.text.startswith("__") and token.text.endswith("__"))
     return bool(_PART.match(token.text) or _ATTRIBUTE.search(token.text))
+
+
+def _leads(tag: Tag, at: int) -> bool:
+    """Whether a name is the statement's own word (`elif (…)`), or the macro's that is defined here."""
+    return tag.statement and (at == 0 or (at == 1 and tag.tokens[0].text == "macro"))
 
 
 def _filter(name: str, shown: str) -> list[tuple[Verdict, str, str]]:

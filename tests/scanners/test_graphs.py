@@ -148,6 +148,7 @@ def judged(source: str) -> Facts:
         "{% set ns = namespace(x='') %}{% macro f(a) %}{{ a }}{% endmacro %}{{ f(ns.x).strip().split('</a>')[-1] }}",
         "{{ raise_exception('Roles must alternate: __user__ first') if x is not defined else strftime_now('%d %b') }}",
         "{{ tools | map(attribute='function') | selectattr('name', 'in', names) | list | tojson(indent=4) }}",
+        "{% if (a or b) %}{% elif (x or '') in ['y'] and x is divisibleby(2) %}{% set (c, d) = (1, 2) %}{% endif %}",
         "{% generation %}{{ m.content }}{% endgeneration %}{{ '<__start__>' }}{% for a, b in d.items() %}{% endfor %}",
         "{{ bos_token ~ (messages | length > 1) ~ loop.index0 ~ messages[(loop.index0 - 1)]['role'] }}",
     ],
