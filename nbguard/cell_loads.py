@@ -13,39 +13,16 @@ from __future__ import annotations
 import ast
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
+
+from nbguard.loader_names import FROM_PRETRAINED, PRETRAINED, Named, functions, methods
 
 MAX_LOADS = 64
 """Loads taken from one cell; further ones are asked about when they happen."""
 
 _OPENERS = frozenset({"open", "io.open", "gzip.open", "bz2.open", "lzma.open", "Path.open"})
-
-# Public name → name of its first parameter. The interception knows the same functions at run time.
-_LOADERS: Mapping[str, str] = {
-    "torch.load": "f",
-    "torch.jit.load": "f",
-    "pickle.load": "file",
-    "pickle.Unpickler": "file",
-    "joblib.load": "filename",
-    "numpy.load": "file",
-    "pandas.read_pickle": "filepath_or_buffer",
-    "dill.load": "file",
-    "cloudpickle.load": "file",
-}
-_HOMES: Mapping[str, str] = {
-    "torch.serialization.load": "torch.load",
-    "torch.jit._serialization.load": "torch.jit.load",
-    "joblib.numpy_pickle.load": "joblib.load",
-    "numpy.lib._npyio_impl.load": "numpy.load",
-    "numpy.lib.npyio.load": "numpy.load",
-    "pandas.io.pickle.read_pickle": "pandas.read_pickle",
-    "dill._dill.load": "dill.load",
-    "_pickle.load": "pickle.load",
-    "_pickle.Unpickler": "pickle.Unpickler",
-}
-"""Where functions say that they were defined → their public name."""
 
 _PATHS = (PosixPath, WindowsPath, PurePosixPath, PureWindowsPath)
 """Exact types: the text of a subclass would come from code of its own."""
@@ -67,6 +44,10 @@ class CellLoad:
     revision: str | None = None
     hub: bool = False
     """Whether the target may be a repository: `from_pretrained`, `pipeline`."""
+    named: Named | None = field(default=None, compare=False)
+    """The loader, where more than its name is known."""
+    argument: str = field(default="", compare=False)
+    """The source of the argument that names the target, where its value is not known before the cell runs."""
 
 
 def loads_in(cell: str, namespace: Mapping[str, Any] | None = None) -> list[CellLoad]:
@@ -80,18 +61,35 @@ def loads_in(cell: str, namespace: Mapping[str, Any] | None = None) -> list[Cell
     Raises:
         SyntaxError: the cell is not Python.
     """
-    tree = ast.parse(_without_magics(cell))
-    walker = _Walker(namespace or {})
-    found: list[CellLoad] = []
-    seen: set[tuple[str, str, str | None]] = set()
-    for node in _in_order(tree):
-        walker.learn(node)
-        if isinstance(node, ast.Call) and len(found) < MAX_LOADS:
-            load = walker.load(node)
-            if load is not None and (load.loader, load.target, load.revision) not in seen:
-                seen.add((load.loader, load.target, load.revision))
-                found.append(load)
-    return found
+    return [load for load in Reader(namespace).loads(cell) if load.target]
+
+
+class Reader:
+    """Reads one cell after the other; what is known about names is kept from cell to cell."""
+
+    def __init__(self, namespace: Mapping[str, Any] | None = None) -> None:
+        """`namespace`: see `loads_in`."""
+        self._walker = _Walker(namespace or {})
+
+    def loads(self, cell: str) -> list[CellLoad]:
+        """The loads of the cell, those among them whose target is not known before it runs: with an empty `target`.
+
+        Raises:
+            SyntaxError: the cell is not Python.
+        """
+        tree = ast.parse(_without_magics(cell))
+        found: list[CellLoad] = []
+        seen: set[tuple[str, str, str | None, int]] = set()
+        for node in _in_order(tree):
+            self._walker.learn(node)
+            if not isinstance(node, ast.Call) or len(found) >= MAX_LOADS:
+                continue
+            for load in self._walker.loads(node):
+                key = (load.loader, load.target, load.revision, 0 if load.target else load.line)
+                if key not in seen:
+                    seen.add(key)
+                    found.append(load)
+        return found[:MAX_LOADS]
 
 
 class _Walker:
@@ -101,6 +99,8 @@ class _Walker:
         self._namespace = namespace
         self._aliases: dict[str, str] = {}
         self._values: dict[str, str | None] = {}
+        self._tables: dict[str, dict[object, str | None]] = {}
+        self._loops: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, str | None] = {}
 
     def learn(self, node: ast.AST) -> None:
@@ -118,35 +118,88 @@ class _Walker:
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ):
                 self._values[name] = self._text(value)
+                self._tables[name] = self._table(value)
+                self._loops.pop(name, None)
                 self._files[name] = self._opened(value)
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     if isinstance(item.optional_vars, ast.Name):
                         self._files[item.optional_vars.id] = self._opened(item.context_expr)
-            case ast.AugAssign(target=ast.Name(id=name)) | ast.For(target=ast.Name(id=name)):
+            case (
+                ast.For(target=ast.Name(id=name), iter=items) | ast.comprehension(target=ast.Name(id=name), iter=items)
+            ):
+                self._values[name] = None
+                self._loops[name] = self._listed(items)
+            case ast.AugAssign(target=ast.Name(id=name)):
                 self._values[name] = None  # changes as it runs: not known here
+                self._loops.pop(name, None)
+                self._tables.pop(name, None)
 
-    def load(self, call: ast.Call) -> CellLoad | None:
-        """The load that this call is, where its target is known."""
+    def loads(self, call: ast.Call) -> list[CellLoad]:
+        """The loads that this call is: one, or one for each target of a loop over known ones."""
+        named = self._named(call)
+        if named is None:
+            return []
+        looped = next((n.id for n in ast.walk(call) if isinstance(n, ast.Name) and self._loops.get(n.id)), None)
+        if looped is not None:
+            out = []
+            for value in self._loops[looped][:MAX_LOADS]:
+                self._values[looped] = value
+                out.append(self._load(call, named))
+            self._values[looped] = None
+            return out
+        return [self._load(call, named)]
+
+    def _load(self, call: ast.Call, named: Named) -> CellLoad:
+        node = self._node(call, named)
+        target = None if node is None else self._text(node) or self._opened(node)
+        revision = self._keyword(call, "revision") if named.hub else None
+        shown = "" if target or node is None else ast.unparse(node)[:200]
+        return CellLoad(named.loader, target or "", call.lineno, revision, named.hub, named, shown)
+
+    def _named(self, call: ast.Call) -> Named | None:
+        """The loader that is called."""
         dotted = self._dotted(call.func)
         if isinstance(call.func, ast.Attribute) and call.func.attr == "from_pretrained":
             owner = (dotted or "from_pretrained").removesuffix(".from_pretrained").rpartition(".")[2]
-            target = self._argument(call, "pretrained_model_name_or_path")
-            return self._made(call, f"{owner}.from_pretrained", target, hub=True)
-        if dotted is None:
-            return None
+            if owner.startswith("Peft") and owner != "PeftConfig":  # the model comes first
+                return replace(FROM_PRETRAINED, loader=f"{owner}.from_pretrained", parameter="model_id", position=1)
+            return replace(FROM_PRETRAINED, loader=f"{owner}.from_pretrained", parameter=PRETRAINED)
         if dotted == "transformers.pipeline" or (dotted == "pipeline" and "pipeline" not in self._namespace):
-            return self._made(call, "pipeline", self._argument(call, "model", position=1), hub=True)
-        name = _HOMES.get(dotted, dotted)
-        if name in _LOADERS:
-            return self._made(call, name, self._argument(call, _LOADERS[name]), hub=False)
-        return None
-
-    def _made(self, call: ast.Call, loader: str, target: str | None, *, hub: bool) -> CellLoad | None:
-        if not target:
+            return replace(functions()["transformers.pipeline"], loader="pipeline")
+        if dotted is not None and (named := functions().get(dotted)) is not None:
+            return named
+        method = methods().get(call.func.attr) if isinstance(call.func, ast.Attribute) else None
+        if method is None or self._node(call, method) is None or (dotted is not None and self._is_module(dotted)):
             return None
-        revision = self._keyword(call, "revision") if hub else None
-        return CellLoad(loader, target, call.lineno, revision, hub)
+        return method
+
+    def _is_module(self, dotted: str) -> bool:
+        """Whether the name starts with something that was imported: then it is a function, and none that loads."""
+        head = dotted.partition(".")[0]
+        return head in self._aliases.values() or any(a.partition(".")[0] == head for a in self._aliases.values())
+
+    def _node(self, call: ast.Call, named: Named) -> ast.expr | None:
+        """The argument that names what is loaded."""
+        if len(call.args) > named.position and not any(isinstance(a, ast.Starred) for a in call.args):
+            return call.args[named.position]
+        return next((k.value for k in call.keywords if k.arg == named.parameter), None)
+
+    def _listed(self, node: ast.expr) -> tuple[str, ...]:
+        """The texts of a literal list, or of a name that one was given to; empty where one of them is not known."""
+        table = self._tables.get(node.id, {}) if isinstance(node, ast.Name) else self._table(node)
+        texts = list(table.values())
+        return tuple(t for t in texts if t is not None) if None not in texts else ()
+
+    def _table(self, node: ast.expr) -> dict[object, str | None]:
+        """Index or key → text, of a literal list or dictionary."""
+        match node:
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                return {number: self._text(item) for number, item in enumerate(items)}
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+                return {key.value: self._text(value) for key, value in pairs if isinstance(key, ast.Constant)}
+        return {}
 
     def _argument(self, call: ast.Call, keyword: str, position: int = 0) -> str | None:
         if len(call.args) > position and not any(isinstance(a, ast.Starred) for a in call.args):
@@ -192,6 +245,8 @@ class _Walker:
                 return text
             case ast.Name(id=name):
                 return self._values[name] if name in self._values else self._known(name)
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=key)):
+                return self._tables.get(name, {}).get(key)
             case ast.JoinedStr(values=values):
                 parts = [
                     v.value if isinstance(v, ast.Constant) and isinstance(v.value, str) else self._formatted(v)
@@ -243,13 +298,17 @@ class _Walker:
 
 
 def _in_order(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and everything below it in source order; an assignment's value comes before its name is known."""
+    """The node and everything below it in source order; an assignment's value comes before its name is known, and a
+    comprehension's loops before what they are for."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
         yield from (n for child in ast.iter_child_nodes(node) for n in _in_order(child))
         yield node
         return
     yield node
-    for child in ast.iter_child_nodes(node):
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+        children = [*node.generators, *(c for c in children if not isinstance(c, ast.comprehension))]
+    for child in children:
         yield from _in_order(child)
 
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.command in ("scan", "approve"):
+    if options.command in ("scan", "approve", "preflight"):
         from nbguard.scanners.pool import POOL
 
         POOL.prewarm()  # the worker gets ready while the rest is imported
@@ -56,6 +56,10 @@ def _run(options: argparse.Namespace) -> int:
                 from nbguard.commands import scan
 
                 return scan.run(options)
+            case "preflight":
+                from nbguard.commands import preflight
+
+                return preflight.command(options)
             case "convert":
                 from nbguard.commands import convert
 
@@ -101,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nbguard {nbguard.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _scan_parser(commands)
+    _preflight_parser(commands)
     _convert_parser(commands)
     _record_parsers(commands)
     return parser
@@ -124,6 +129,12 @@ def _scan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="least severity of a finding that makes the exit code 1 (default: high)",
     )
     scan.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
+
+
+def _preflight_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from nbguard.commands.preflight import add_parser
+
+    add_parser(commands)
 
 
 def _convert_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

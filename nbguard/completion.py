@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_SUGGESTIONS = 200
-COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "report", "approve", "revoke", "approvals", "audit")
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),
@@ -32,6 +32,8 @@ def complete(shell: Any, event: Any) -> list[str]:
     command = before[0]
     if current.startswith("-"):
         return [o for o in _OPTIONS.get(command, ()) if o.startswith(current)]
+    if command == "preflight" and len(before) == 1:
+        return [p for p in _paths(current) if p.endswith((".ipynb", "/"))][:MAX_SUGGESTIONS]
     if command in ("scan", "approve") and len(before) == 1:
         return [*_paths(current), *(r for r in cached_repositories() if r.startswith(current))][:MAX_SUGGESTIONS]
     if command == "revoke" and len(before) == 1:

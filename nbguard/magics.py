@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nbguard.report.model import Report
 
-COMMANDS = ("scan", "status", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "report", "approve", "revoke", "approvals", "audit")
 
 
 @magics_class
@@ -40,7 +40,8 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         "what",
         nargs="*",
         help="scan, approve: a file, a folder or a Hub repository (org/name); report: 1 for the last one,"
-        " 2 for the one before it; revoke: an approval's id, target or digest",
+        " 2 for the one before it; preflight: a notebook, without it this one; revoke: an approval's id, target or"
+        " digest",
     )
     @argument("--revision", help="branch, tag or commit of a Hub repository")
     @argument("--reason", default="", help="approve, revoke: why, for whoever reads the approvals or the audit log")
@@ -61,6 +62,7 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
 
             %safemodel scan model.pt
             %safemodel scan org/name --revision main
+            %safemodel preflight
             %safemodel status
             %safemodel report 2
             %safemodel approve model.pt --expires 30d --reason "our own trainer"
@@ -104,6 +106,13 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             report = actions.scan_target(target, revision=options.revision, progress=moved)
         history.note(report, "scanned")
         show(report)
+
+    def _preflight(self, options: argparse.Namespace) -> None:
+        from nbguard.commands import preflight
+
+        if len(options.what) > 1:
+            raise UsageError("%safemodel preflight takes one notebook, or none for the one that runs here.")
+        preflight.run(self.shell, options.what[0] if options.what else None)
 
     def _status(self, options: argparse.Namespace) -> None:
         from nbguard.commands import status

@@ -10,7 +10,7 @@ from __future__ import annotations
 from nbguard.approvals.audit import AuditLog
 from nbguard.approvals.audit_check import AuditCheck
 from nbguard.approvals.model import Approval, RecordError
-from nbguard.approvals.session import accepted, find
+from nbguard.approvals.session import accepted, find, hold, release
 from nbguard.approvals.store import Store
 
-__all__ = ["Approval", "AuditCheck", "AuditLog", "RecordError", "Store", "accepted", "find"]
+__all__ = ["Approval", "AuditCheck", "AuditLog", "RecordError", "Store", "accepted", "find", "hold", "release"]

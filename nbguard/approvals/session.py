@@ -1,7 +1,9 @@
-"""What was accepted for a moment, in this process and nowhere else: the loads of one cell.
+"""What was accepted for a moment, in this process and nowhere else: the loads of one cell, or of a notebook's run.
 
 with accepted([(report, opened)], who="ada"):
     ...                                  # find(report, opened) knows them until here
+
+hold([(report, opened)], who="ada")      # … until `release()`, the next `hold`, or the end of the process
 
 find(report, opened)                     # accepted here, or approved before; else None
 """
@@ -48,6 +50,8 @@ class _Accepted:
 
 _lock = threading.Lock()
 _in_force: list[_Accepted] = []
+_held: list[_Accepted] = []
+"""Those of them that were accepted for the notebook's coming run."""
 
 
 def find(report: Report, opened: Opened | None = None) -> Approval | None:
@@ -68,11 +72,7 @@ def accepted(reports: Iterable[tuple[Report, Opened]], who: str) -> Iterator[Non
 
     What is unverifiable is left out: nobody can accept it.
     """
-    mine = [
-        _Accepted(_approval(report, who), report, identities)
-        for report, opened in reports
-        if report.verdict is not Verdict.UNVERIFIABLE and (identities := _identities(report, opened)) is not None
-    ]
+    mine = _made(reports, who, "cell", "accepted for this cell")
     with _lock:
         _in_force.extend(mine)
     try:
@@ -83,15 +83,42 @@ def accepted(reports: Iterable[tuple[Report, Opened]], who: str) -> Iterator[Non
                 _in_force.remove(one)
 
 
-def _approval(report: Report, who: str) -> Approval:
+def hold(reports: Iterable[tuple[Report, Opened]], who: str) -> int:
+    """Let these contents load without a further question for as long as this process runs; what an earlier `hold` let
+    load is asked about again. Returns how many are held: not what is unverifiable, nor what cannot be recognised."""
+    mine = _made(reports, who, "run", "accepted before the notebook was run")
+    release()
+    with _lock:
+        _in_force.extend(mine)
+        _held.extend(mine)
+    return len(mine)
+
+
+def release() -> None:
+    """What `hold` let load is asked about again."""
+    with _lock:
+        for one in _held:
+            _in_force.remove(one)
+        _held.clear()
+
+
+def _made(reports: Iterable[tuple[Report, Opened]], who: str, kind: str, reason: str) -> list[_Accepted]:
+    return [
+        _Accepted(_approval(report, who, kind, reason), report, identities)
+        for report, opened in reports
+        if report.verdict is not Verdict.UNVERIFIABLE and (identities := _identities(report, opened)) is not None
+    ]
+
+
+def _approval(report: Report, who: str, kind: str, reason: str) -> Approval:
     return Approval(
-        id=f"cell-{secrets.token_hex(4)}",
+        id=f"{kind}-{secrets.token_hex(4)}",
         artifact=report.artifact.digest,
         contract=report.contract.digest,
         created=time.time(),
         expires=None,
         who=who,
-        reason="accepted for one cell",
+        reason=reason,
         verdict=report.verdict,
         severity=report.top_severity,
         target=report.target,

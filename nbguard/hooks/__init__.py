@@ -45,6 +45,7 @@ def uninstall() -> None:
     with _lock:
         if _installed is None:
             return
+        from nbguard.approvals import session
         from nbguard.hooks import grants, repeats
         from nbguard.hooks.walls import audit
 
@@ -53,6 +54,7 @@ def uninstall() -> None:
         _installed = None
         grants.close_all()
         repeats.forget()
+        session.release()
 
 
 def installed() -> bool:

@@ -124,7 +124,7 @@ def _counts(report: Report, situation: Situation) -> Approval | None:
 
 def _allowed(approval: Approval, rules: tuple[str, ...]) -> Decision:
     if approval.momentary:
-        reason = "It was accepted for this cell."
+        reason = f"It was {approval.reason}."
     else:
         reason = f"This exact content was approved before (approval {approval.id})."
     return Decision("allow", "compact", (), (*rules, f"approval.{approval.id}"), reason)
