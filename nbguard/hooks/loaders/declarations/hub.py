@@ -37,7 +37,18 @@ def _diffusers(name: str, asks_about: str) -> Loader:
     )
 
 
+def _timm(name: str, module: str, guard: str, asks_about: str) -> Loader:
+    return _entry(f"timm.{name}", f"timm.models.{module}", f"timm_:{guard}", group="timm", asks_about=asks_about)
+
+
 LOADERS = (
+    _timm("create_model", "_factory", "guard_factory", "config.json and the weights of a Hub's repository or a folder"),
+    _timm("models.load_checkpoint", "_helpers", "guard_files", "the file"),
+    _timm("models.load_state_dict", "_helpers", "guard_files", "the file"),
+    _timm("models.resume_checkpoint", "_helpers", "guard_files", "the file"),
+    _timm("models.load_state_dict_from_hf", "_hub", "guard_hub", "the weights, at one commit"),
+    _timm("models.load_model_config_from_hf", "_hub", "guard_hub", "config.json, at one commit"),
+    _timm("models.load_state_dict_from_path", "_hub", "guard_hub", "the file that it takes of a folder"),
     _diffusers(
         "DiffusionPipeline.from_pretrained",
         "model_index.json, every component that is not handed in, custom and community pipeline code",
