@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from nbguard.formats.view import BytesView
-from nbguard.report.model import Verdict
+from nbguard.report.model import Severity, Verdict
 from nbguard.scanners.base import Budget, Job, Limits
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.registry import examine
@@ -144,3 +144,38 @@ def test_code_that_begins_like_a_pickle_is_no_pickle() -> None:
     """A `c` at the start is the opcode that names a global: `class A:` is a module's name to the pickle machine."""
     facts = look("class A:\n    pass\n")
     assert (facts.format, facts.verdict) == ("python", Verdict.REVIEW)
+
+
+def test_the_way_from_the_entry_to_the_act_is_told() -> None:
+    facts = look("import os\ndef a(): b()\ndef b():\n    os.system('x')\na()\n")
+    finding = next(f for f in facts.findings if f.rule == "code.acts-at-import")
+    assert finding.location == "line 4"
+    assert finding.evidence.splitlines() == ["os.system('x')", "a() line 5 → b() line 2 → os.system"]
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("x = 1  # \u202e tnemmoc", "order"),
+        ("x\u200b = 1", None),
+        ("ｏｓ = 1", "only look like it"),
+        ("sуstem = 1", "several scripts"),
+        (b"# coding: utf-7\nx = 1", "encoding"),
+    ],
+)
+def test_source_that_reads_as_something_else(source: str | bytes, word: str | None) -> None:
+    facts = look(source)
+    if word is None:  # Python itself refuses it
+        assert facts.verdict is Verdict.UNVERIFIABLE
+        return
+    (finding,) = [f for f in facts.findings if f.rule == "code.spelling"]
+    assert word in finding.message
+    assert finding.severity is Severity.HIGH
+
+
+def test_code_without_end_is_unverifiable() -> None:
+    tangled = "\n".join(f"def f{n}(a, b=1):\n    return [f{n + 1}(x, y) for x in a for y in a]" for n in range(4000))
+    facts = look(
+        f"{tangled}\n" + "x = [" + "1," * 200_000 + "]\n" * 1 + "\n".join(f"y{n} = [a for a in x]" for n in range(99))
+    )
+    assert facts.verdict is Verdict.UNVERIFIABLE

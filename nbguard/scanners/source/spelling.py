@@ -1,0 +1,78 @@
+"""Source that reads as something else than it is: characters that are not seen, turn a line round, or only look alike.
+
+for line, what in oddities(source):
+    ...
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import tokenize
+import unicodedata
+from collections.abc import Iterator
+
+_TURNING = frozenset("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u202c\u2069")
+"""Bidirectional controls (Unicode 15, UAX 9; CVE-2021-42574): what is shown is not the order that is run."""
+_UNSEEN = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u115f\u1160\u3164\uffa0")
+_UTF8 = ("utf-8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso8859-1")
+MOST = 20
+
+
+def oddities(source: bytes) -> Iterator[tuple[int, str]]:
+    """(line, what is odd about it), at most `MOST` of them."""
+    yield from itertools.islice(_all(source), MOST)
+
+
+def _all(source: bytes) -> Iterator[tuple[int, str]]:
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        text = source.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        return
+    if encoding.lower().replace("_", "-") not in _UTF8:
+        yield 1, f"is written in the encoding {encoding[:40]}, in which plain text can be code"
+    if text.isascii():
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.isascii():
+            continue
+        if _TURNING & set(line):
+            yield number, "holds characters that turn the order in which it is shown"
+        if _UNSEEN & set(line[1:] if number == 1 else line) and not _quoted(line):
+            yield number, "holds characters that are not seen"
+    yield from _names(text)
+
+
+def _quoted(line: str) -> bool:
+    """Whether the odd characters stand in a text or comment, where tokenizers of honest models have them."""
+    first = min(i for i, c in enumerate(line) if c in _UNSEEN)
+    before = line[:first]
+    return "#" in before or before.count('"') % 2 == 1 or before.count("'") % 2 == 1 or '"""' in before
+
+
+def _names(text: str) -> Iterator[tuple[int, str]]:
+    """Names that Python takes for others (compatibility characters), or that mix scripts."""
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, IndentationError, SyntaxError):
+        return
+    for token in tokens:
+        if token.type != tokenize.NAME or token.string.isascii():
+            continue
+        plain = unicodedata.normalize("NFKC", token.string)
+        if plain != token.string and plain.isascii():
+            yield token.start[0], f"spells {plain[:40]} with characters that only look like it"
+        elif len(scripts(token.string)) > 1:
+            yield token.start[0], "has a name that mixes letters of several scripts"
+
+
+def scripts(word: str) -> set[str]:
+    """The scripts of a word's letters, by the first word of their Unicode names."""
+    return {unicodedata.name(c, "?").partition(" ")[0] for c in word if c.isalpha()}
+
+
+def documentation(tree: ast.Module) -> bool:
+    """Whether a module is nothing but text."""
+    return all(isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in tree.body)
