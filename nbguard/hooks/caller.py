@@ -78,6 +78,11 @@ def find(depth: int = 1) -> Caller:
     return Caller("library", "?")
 
 
+def transparent(filename: str) -> bool:
+    """Whether frames of this file are looked through, so that what called them counts."""
+    return _classify(filename) is None
+
+
 def kind_of(frame: FrameType | None) -> Kind:
     """`find().kind` from this frame on, as cheaply as it goes: for what is called by the thousand."""
     while frame is not None:

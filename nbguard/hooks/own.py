@@ -93,7 +93,7 @@ class _Last:
 
 
 _last = _Last()
-_DECIDING = ("NBGUARD_POLICY", "NBGUARD_MODE", "NBGUARD_CONFIG", "NBGUARD_DATA_DIR")
+_DECIDING = ("NBGUARD_POLICY", "NBGUARD_CONFIG")
 
 
 def _find(report: Report, opened: Opened) -> Own | None:

@@ -26,6 +26,9 @@ from nbguard.hooks.walls.rehearsal import Carried, first_program, rehearse
 
 Run = Callable[[bytes], Any]
 
+SMALL = 1 << 16
+"""Bytes up to which a digest costs less than to begin with a program that may name more than free globals."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -45,16 +48,13 @@ class Options:
 def unpickle(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
     """Load the pickle that comes next in `stream`. Raises LoadBlocked, and what the real machine raises."""
     running = scope.current()
-    if stream.file is None and running is None and options.plain:
-        try:
-            return _with_free_globals(stream.rest(), run)
-        except NotFree:
-            pass
-    if running is None and _dumped_here(stream):
-        try:
-            return _own(stream, loader, who, options, run)
-        except NotFree:
-            pass
+    if running is None:
+        small = stream.file is None and len(stream.rest()) <= SMALL
+        for way in (_own, _with_free_globals) if small else (_with_free_globals, _own):
+            try:
+                return way(stream, loader, who, options, run)
+            except NotFree:
+                continue
     known = stream.recognise(_candidates(stream, who))
     if known is not None and known[0].enforced:
         return perform(known[0], stream.take(known[1].length), options, run)
@@ -90,26 +90,24 @@ def perform(grant: Grant, program: bytes, options: Options, run: Run) -> Any:
     return behind_walls(grant, lambda: _remembered(options, run, program))
 
 
-def _dumped_here(stream: Stream) -> bool:
-    """Whether what follows, all of it, is one pickle in memory that the person's own code dumped in this process or one
-    of its forks: what it would bring back was here before."""
+def _own(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
+    """Run one pickle in memory that the person's own code dumped in this process or one of its forks: what it brings
+    back was here before. It runs as machinery's own pickles do. Logged once for each caller: such round trips are made
+    by the thousand.
+
+    Raises NotFree where it is something else, and before anything known to be harmful is named: that is asked about.
+    """
     if stream.file is not None and not isinstance(stream.file, io.BytesIO):
-        return False
+        raise NotFree
     from nbguard.hooks.savers import memory
 
-    data = stream.rest()
-    return (memory.holds("pickle", data) or memory.holds("by-value", data)) and own.wanted()
-
-
-def _own(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
-    """Run what the person's own code dumped into memory, as machinery's own pickles run. Raises NotFree before anything
-    known to be harmful is named: that is asked about. Logged once for each caller: such round trips are made by the
-    thousand."""
+    program = stream.rest()
+    if not (memory.holds("pickle", program) or memory.holds("by-value", program)) or not own.wanted():
+        raise NotFree
     if (loader, who.module) not in _told_own:
         walk.note("load.own", loader=loader, caller=who.module, why="dumped in this session, and still in memory")
         _told_own.add((loader, who.module))
     clear_extension_cache()
-    program = stream.rest()
     with scope.machine(scope.OWN_ONLY):
         result = run(program)
     if options.carried is not None:
@@ -122,14 +120,16 @@ _told_own: set[tuple[str, str]] = set()
 """Callers whose round trips through memory are in the log of this process."""
 
 
-def _with_free_globals(program: bytes, run: Run) -> Any:
+def _with_free_globals(stream: Stream, loader: str, who: Caller, options: Options, run: Run) -> Any:
     """Run a program from memory that may name nothing but free globals. Raises NotFree where it does.
 
     What ran until then was harmless, so that nothing has to be looked at first: plain data costs what it always did.
     """
+    if stream.file is not None or not options.plain:
+        raise NotFree
     clear_extension_cache()
     with scope.machine(scope.FREE_ONLY):
-        return run(program)
+        return run(stream.rest())
 
 
 def _explained(program: bytes, loader: str, who: Caller, options: Options, run: Run) -> Any:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nbguard import hooks
 from nbguard.gate.answer import Answer
-from nbguard.hooks import own, unpickling, walk
+from nbguard.hooks import own, walk
 from nbguard.hooks.walls.permissions import mapped
 from nbguard.report.model import GlobalUse, Report, Verdict
 
@@ -60,7 +60,7 @@ def stranger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
     Tests marked `own_work` leave it as it is: the person's own."""
     if request.node.get_closest_marker("own_work") is None:
-        monkeypatch.setattr(unpickling, "_dumped_here", lambda stream: False)
+        monkeypatch.setattr(own, "wanted", lambda: False)
         monkeypatch.setattr(own, "find", lambda report, opened: None)
 
 

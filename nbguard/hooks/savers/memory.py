@@ -74,8 +74,9 @@ def _make() -> tuple[Remember, Holds, Holds, Callable[[], None], Callable[[], No
         """Keep the digest of what a saver of `family` just dumped."""
         if not table:
             return
-        found = sha256(data).digest()[: _WIDTH - 1] + marks[family]
-        at = (int.from_bytes(found[:4], "little") % _SETS) * row_size
+        digest = sha256(data).digest()
+        found = digest[: _WIDTH - 1] + marks[family]
+        at = (digest[0] | (digest[1] & _MASK) << 8) * row_size
         row = table[0][at : at + row_size]
         if found in row:
             return
@@ -94,9 +95,9 @@ def _make() -> tuple[Remember, Holds, Holds, Callable[[], None], Callable[[], No
         if not table:
             return False
         found = digest[: _WIDTH - 1] + marks[family]
-        at = (int.from_bytes(found[:4], "little") % _SETS) * row_size
-        row = table[0][at : at + row_size]
-        return any(row[n : n + _WIDTH] == found for n in range(0, row_size, _WIDTH))
+        at = (digest[0] | (digest[1] & _MASK) << 8) * row_size
+        where = table[0].find(found, at, at + row_size)
+        return where >= 0 and where % _WIDTH == 0
 
     return remember, holds, holds_digest, open_, close
 
@@ -115,6 +116,7 @@ def _inherited(size: int) -> int | None:
     return None
 
 
+_MASK = (_SETS >> 8) - 1
 _EMPTY = bytes(_WIDTH)
 
 remember, holds, holds_digest, open_, close = _make()

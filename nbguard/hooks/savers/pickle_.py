@@ -21,17 +21,32 @@ from nbguard.hooks.savers.entry import Saver
 from nbguard.hooks.savers.tee import Tee
 from nbguard.hooks.walls import scope
 
+MOST_FILES = 4_096
+"""Callers' files that are kept in mind; every cell of a notebook is one."""
+
 
 def watch(hooks: Installed, pickle: ModuleType) -> None:
     """Watch the module `pickle`."""
     c_dumps, c_dump = pickle.dumps, pickle.dump
-    kind_of, remember, held, current = caller.kind_of, memory.remember, scope.held, grants.current
+    remember, held, current = memory.remember, scope.held, grants.current
     frame_of = sys._getframe
+    persons: dict[str, bool] = {}  # by the caller's file, for calls that come by the thousand
 
     def dumps(obj: Any, protocol: Any = None, *, fix_imports: bool = True, buffer_callback: Any = None) -> bytes:
         """Return the pickled representation of the object as bytes. See `pickle.dumps`."""
-        data: bytes = c_dumps(obj, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
-        if kind_of(frame_of(1)) == "person" and held() is None and current() is None:
+        data: bytes
+        if protocol is None and fix_imports and buffer_callback is None:
+            data = c_dumps(obj)
+        else:
+            data = c_dumps(obj, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+        frame = frame_of(1)
+        name = frame.f_code.co_filename
+        person = persons.get(name)
+        if person is None:
+            person = caller.kind_of(frame) == "person"
+            if len(persons) < MOST_FILES and not caller.transparent(name):
+                persons[name] = person
+        if person and held() is None and current() is None:
             remember("pickle", data)
         return data
 
@@ -39,7 +54,11 @@ def watch(hooks: Installed, pickle: ModuleType) -> None:
         obj: Any, file: Any, protocol: Any = None, *, fix_imports: bool = True, buffer_callback: Any = None
     ) -> None:
         """Write a pickled representation of obj to the open file object file. See `pickle.dump`."""
-        if kind_of(frame_of(1)) == "machinery" or not callable(getattr(file, "write", None)) or not persons_own():
+        if (
+            caller.kind_of(frame_of(1)) == "machinery"
+            or not callable(getattr(file, "write", None))
+            or not persons_own()
+        ):
             c_dump(obj, file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
             return
         tee = Tee(file)
