@@ -57,6 +57,15 @@ def relocated(place: Path, location: str, **more: str) -> Path:
     return place
 
 
+def in_own_format(place: Path) -> Path:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(place.with_suffix(".ort"))
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(place, options)
+    return place.with_suffix(".ort")
+
+
 def weights(loaded: onnx.ModelProto) -> Any:
     return numpy_helper.to_array(loaded.graph.initializer[0])
 
@@ -159,6 +168,21 @@ class TestSession:
         for _ in range(2):
             assert (self.run(place, **how) == X @ WEIGHTS).all()
         assert {len(r.files) for r in person.reports} == {2}
+
+    def test_a_model_in_the_runtimes_own_format_loads(self, person: Any, tmp_path: Path) -> None:
+        place = in_own_format(plain(tmp_path))
+        person.reports.clear()
+        assert (self.run(place) == X @ WEIGHTS).all()
+        assert (self.run(place.read_bytes()) == X @ WEIGHTS).all()
+        assert {(r.files[0].format, r.verdict.word) for r in person.reports} == {("ort", "safe")}
+
+    def test_a_broken_model_in_that_format_is_refused(self, person: Any, tmp_path: Path) -> None:
+        place = in_own_format(plain(tmp_path))
+        data = bytearray(place.read_bytes())
+        data[0:4] = (1 << 30).to_bytes(4, "little")
+        place.write_bytes(data)
+        with pytest.raises(LoadBlocked):
+            self.run(place)
 
     def test_data_that_is_not_there_is_not_looked_for(self, person: Any, tmp_path: Path) -> None:
         place = with_data_beside(tmp_path)

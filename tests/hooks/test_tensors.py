@@ -136,6 +136,64 @@ class TestGguf:
         assert set(person.verdicts) <= {"unverifiable"}
 
 
+def small_llama(folder: Path, template: str) -> Path:
+    """A model that transformers can build: one layer, sixteen wide."""
+    wide, words = 16, 32
+    writer = gguf.GGUFWriter(folder / "small.gguf", "llama")
+    for add, value in (
+        (writer.add_context_length, 64), (writer.add_embedding_length, wide), (writer.add_block_count, 1),
+        (writer.add_feed_forward_length, words), (writer.add_head_count, 2), (writer.add_head_count_kv, 2),
+        (writer.add_layer_norm_rms_eps, 1e-5), (writer.add_rope_dimension_count, 8), (writer.add_vocab_size, words),
+    ):  # fmt: skip
+        add(value)
+    writer.add_chat_template(template)
+    shapes = {"token_embd": (words, wide), "output_norm": (wide,), "output": (words, wide)}
+    shapes |= {f"blk.0.{n}": (wide,) for n in ("attn_norm", "ffn_norm")}
+    shapes |= {f"blk.0.attn_{n}": (wide, wide) for n in ("q", "k", "v", "output")}
+    shapes |= {"blk.0.ffn_gate": (words, wide), "blk.0.ffn_up": (words, wide), "blk.0.ffn_down": (wide, words)}
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", np.full(shape, 0.5, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "small.gguf"
+
+
+@pytest.mark.usefixtures("guarded")
+class TestTransformersGguf:
+    def load(self, folder: Path) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(str(folder), gguf_file="small.gguf")
+
+    def test_an_honest_model_loads(self, person: Any, tmp_path: Path) -> None:
+        small_llama(tmp_path, "{{ messages }}")
+        assert (self.load(tmp_path).lm_head.weight == 0.5).all()
+        (report,) = person.reports
+        assert [(f.path, f.format) for f in report.files] == [("small.gguf", "gguf")]
+
+    def test_a_template_that_reaches_out_is_danger(self, person: Any, tmp_path: Path) -> None:
+        small_llama(tmp_path, "{{ messages.__class__ }}")
+        person.choice = "refuse"
+        with pytest.raises(LoadBlocked):
+            self.load(tmp_path)
+        assert person.verdicts == ["danger"]
+
+    def test_a_file_of_that_name_in_the_working_folder_does_not_slip_in(
+        self, person: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """transformers prefers it to the one in the model's folder."""
+        honest, other = tmp_path / "honest", tmp_path / "other"
+        honest.mkdir()
+        other.mkdir()
+        small_llama(honest, "{{ messages }}")
+        small_llama(other, "{{ messages.__class__ }}")
+        monkeypatch.chdir(other)
+        with pytest.raises(LoadBlocked):
+            self.load(honest)
+
+
 @pytest.fixture
 def llama_cpp(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The stand-in for llama-cpp-python."""

@@ -14,10 +14,11 @@ import os
 import shutil
 import tempfile
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbguard.hooks import walk
-from nbguard.hooks.loaders.declared import keep, scanned
+from nbguard.hooks.loaders.declared import keep, scanned, stage
 from nbguard.hooks.loaders.entry import Call
 from nbguard.hooks.loaders.opening import file_or_bytes, in_memory
 
@@ -171,12 +172,14 @@ def session_data(call: Call, grant: Grant) -> None:
     Raises:
         LoadBlocked: a data file is not there; the runtime would look for it by its name, and take what lies there then.
     """
-    from nbguard.formats import onnx_model
+    from nbguard.formats import onnx_model, ort_model
     from nbguard.formats.view import FileView
 
     mine = scanned(call, grant)
     in_path = isinstance(call.source, str | os.PathLike)
-    if in_path:
+    if in_path and mine.read(4, 4) == ort_model.MAGIC:  # by the end of its name the runtime knows this format
+        call.set(call.name, stage(call, replace(grant.opened, files=(mine,), kind="path")))
+    elif in_path:
         call.set(call.name, mine.load_path())
     view = FileView(mine.fd, mine.size)
     if not onnx_model.looks_like(view):

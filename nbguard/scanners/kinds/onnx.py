@@ -1,4 +1,4 @@
-"""ONNX models: a graph of operators and their tensors.
+"""ONNX models: a graph of operators and their tensors, in ONNX's own format.
 
     facts = SCANNER.scan(job)
 
@@ -38,42 +38,52 @@ class OnnxScanner:
         try:
             model = read_model(job.view)
         except OnnxError as error:
-            return unverifiable(
-                job,
-                "onnx",
-                "onnx.malformed",
-                str(error),
-                meaning="What its loader would make of it cannot be said.",
-                remedy="Get the file again from its publisher, or export the model again with a current exporter.",
-            )
-        facts = plain(job, "onnx")
-        facts.blocks = [(name, offset, size, kind) for name, kind, offset, size in model.tensors]
-        nbytes = sum(size for _, _, _, size in model.tensors) + sum(e.needed for e in model.external)
-        facts.counts.update(tensors=len(model.tensors) + len(model.external), tensor_bytes=nbytes)
-        if job.size > job.limits.whole:
-            facts.marks.append(_structure(job, facts))
-        for rule, sentence in model.problems[:_MAX_FINDINGS]:
-            facts.unverifiable(rule, job.path, job.location, sentence)
-        _external(job, model, facts)
-        _operators(job, model, facts)
-        if ORT_CONFIG in model.metadata:
-            facts.add(
-                Finding(
-                    "onnx.session-options",
-                    Severity.MEDIUM,
-                    job.path,
-                    f"metadata {ORT_CONFIG}",
-                    "It brings options for ONNX Runtime's session.",
-                    evidence=model.metadata[ORT_CONFIG][:500],
-                    meaning="Where ORT_LOAD_CONFIG_FROM_MODEL is set, the model chooses how it is run.",
-                    remedy="Leave that variable unset.",
-                ),
-                Verdict.REVIEW,
-            )
-        return facts
+            return malformed(job, "onnx", error)
+        return judge(job, "onnx", model)
 
 
 SCANNER = OnnxScanner()
+
+
+def malformed(job: Job, format: str, error: OnnxError) -> Facts:
+    """Facts of a model that cannot be read to the end."""
+    return unverifiable(
+        job,
+        format,
+        "onnx.malformed",
+        str(error),
+        meaning="What its loader would make of it cannot be said.",
+        remedy="Get the file again from its publisher, or export the model again with a current exporter.",
+    )
+
+
+def judge(job: Job, format: str, model: OnnxModel) -> Facts:
+    """What the graph could do, in whichever format it came."""
+    facts = plain(job, format)
+    facts.blocks = [(name, offset, size, kind) for name, kind, offset, size in model.tensors]
+    nbytes = sum(size for _, _, _, size in model.tensors) + sum(e.needed for e in model.external)
+    facts.counts.update(tensors=len(model.tensors) + len(model.external), tensor_bytes=nbytes)
+    if job.size > job.limits.whole:
+        facts.marks.append(_structure(job, facts))
+    for rule, sentence in model.problems[:_MAX_FINDINGS]:
+        facts.unverifiable(rule, job.path, job.location, sentence)
+    _external(job, model, facts)
+    _operators(job, model, facts)
+    if ORT_CONFIG in model.metadata:
+        facts.add(
+            Finding(
+                "onnx.session-options",
+                Severity.MEDIUM,
+                job.path,
+                f"metadata {ORT_CONFIG}",
+                "It brings options for ONNX Runtime's session.",
+                evidence=model.metadata[ORT_CONFIG][:500],
+                meaning="Where ORT_LOAD_CONFIG_FROM_MODEL is set, the model chooses how it is run.",
+                remedy="Leave that variable unset.",
+            ),
+            Verdict.REVIEW,
+        )
+    return facts
 
 
 def _structure(job: Job, facts: Facts) -> str:

@@ -16,7 +16,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"lmgg", "ggml", "a GGML model"),
     (0, b"tjgg", "ggml", "a GGML model"),
     (0, b"fmgg", "ggml", "a GGML model"),
-    (4, b"ORTM", "ort", "an ONNX Runtime model"),
     (4, b"ET12", "executorch", "an ExecuTorch program"),
     (4, b"ET13", "executorch", "an ExecuTorch program"),
     (0, b"PAR1", "parquet", "a Parquet file"),

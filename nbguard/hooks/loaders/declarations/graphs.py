@@ -59,7 +59,7 @@ LOADERS = (
         arguments=("providers",),
         asks_about="the model and the data files that it names",
         enforced="the scanned handle; data files in memory, or a private copy where session options are given",
-        scanned=f"{_GRAPH}; a model in ONNX Runtime's own format (.ort) is refused",
+        scanned=f"{_GRAPH}; the same in ONNX Runtime's own format (.ort)",
     ),
     Loader(
         name="onnxruntime.SessionOptions.register_custom_ops_library",

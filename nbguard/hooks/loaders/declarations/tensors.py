@@ -131,7 +131,6 @@ LOADERS = (
         function="GGUFReader.__init__",
         source=("path",),
         arguments=("mode",),
-        passes_library=True,
         enforced=_HANDLE,
         scanned=_GGUF,
     ),
