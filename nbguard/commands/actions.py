@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbguard.errors import NbguardError
+from nbguard.errors import NbguardError, TargetError
 from nbguard.policy import UNSAID, Policy, PolicyError, Unsaid, current, lifetime, needs_reason
 from nbguard.report.model import Report, Verdict
 
@@ -38,17 +38,25 @@ class ActionError(NbguardError):
 
 def open_target(target: str, revision: str | None = None) -> Opened:
     """Open a path or a Hub repository (`org/name`, `hf://org/name@revision`). Raises TargetError."""
+    from nbguard.provenance import did_you_mean
     from nbguard.scanners import targets
 
-    return targets.open_target(target, revision)
+    try:
+        return targets.open_target(target, revision)
+    except TargetError as error:
+        raise did_you_mean(error, target) from None
 
 
 def scan_target(target: str, *, revision: str | None = None, progress: Progress | None = None) -> Report:
     """The report on a path or a Hub repository. Raises TargetError."""
-    from nbguard import scanners, settings
+    from nbguard.hooks.advice import advised
+    from nbguard.scanners.orchestrate import holds_model
 
-    report = scanners.scan(target, revision=revision, limits=settings.scan_limits(), progress=progress)
-    return _as_given(report, target)
+    with open_target(target, revision) as opened:
+        report = scan_opened(opened, target, progress)
+        if opened.kind == "directory" and not any(holds_model(f) for f in report.files):
+            raise TargetError(f"{opened.target} holds no model and no code that comes with one.")
+        return advised(report, opened, None)
 
 
 def scan_opened(opened: Opened, target: str, progress: Progress | None = None) -> Report:
@@ -82,11 +90,12 @@ def approve(
         RecordError: approvals or audit log cannot be written; nothing was approved.
     """
     from nbguard.approvals import AuditLog, RecordError, Store
+    from nbguard.hooks.advice import advised, remember
 
     policy = current()
     wanted = None if digest is None else _digits(digest)
     with open_target(target, revision) as opened:
-        report = scan_opened(opened, target, progress)
+        report = advised(scan_opened(opened, target, progress), opened, None)
         if show is not None:
             show(report)
         _may_be_approved(report, policy, accept_danger)
@@ -95,6 +104,7 @@ def approve(
             raise ActionError(f"The content is not the one named: its digest is {report.artifact.digest}.")
         store = Store()
         given = store.remember(report, opened, getpass_user(), reason, until)
+        remember(report, opened, given.who, reason, given.id)
     try:
         AuditLog().record(
             "approval.given",

@@ -135,7 +135,7 @@ def keep(items: Sequence[Item], answer: Answer) -> None:
         if answer.choice == "always":
             until = policy.lifetime(policy.current(), item.report.verdict)
             given = approvals.Store().remember(item.report, item.opened, answer.who, answer.reason, until).id
-        remember(item.report, item.opened, answer, given)
+        remember(item.report, item.opened, answer.who, answer.reason, given)
 
 
 def record(event: str, items: Sequence[Item], **more: Any) -> None:

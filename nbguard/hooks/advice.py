@@ -21,7 +21,6 @@ from nbguard.report.model import Report
 
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
-    from nbguard.gate.answer import Answer
 
 BY_REVISION = frozenset(
     {"pipeline", "SentenceTransformer", "CrossEncoder", "SparseEncoder", "nbguard.load_transformers"}
@@ -54,13 +53,17 @@ def with_since(report: Report, opened: Opened | None) -> Report:
     return replace(report, advice=replace(report.advice, since=found))
 
 
-def remember(report: Report, opened: Opened | None, answer: Answer, approval: str = "") -> None:
-    """Keep what was accepted, so that a later question can say what changed. No load depends on it."""
+def remember(report: Report, opened: Opened | None, who: str, reason: str, approval: str = "") -> None:
+    """Keep what was accepted, so that a later question can say what changed. No load depends on it.
+
+    Args:
+        approval: the id of the approval that was given; empty where it was accepted for one load.
+    """
     from nbguard.approvals import AuditLog, RecordError, versions
 
-    how: Literal["once", "always"] = "always" if answer.choice == "always" else "once"
+    how: Literal["once", "always"] = "always" if approval else "once"
     try:
-        versions.remember(report, opened, answer.who, answer.reason, how, approval)
+        versions.remember(report, opened, who, reason, how, approval)
     except RecordError as error:
         AuditLog().record("versions.not_kept", target=report.target, why=str(error)[:300])
 

@@ -94,7 +94,8 @@ def admit(
                 and decision.action == "ask"
                 and report.verdict is not Verdict.UNVERIFIABLE
             ):
-                remember(report, opened, answer, _remember(report, opened, answer) if answer.choice == "always" else "")
+                given = _remember(report, opened, answer) if answer.choice == "always" else ""
+                remember(report, opened, answer.who, answer.reason, given)
                 repeats.remember(request, report)
                 return Grant(report, opened, request, accepted_by_person=True)
             raise grants.refuse(LoadBlocked(_message(report, "Refused: nothing was loaded."), report))

@@ -5,7 +5,7 @@ assess("meta-Ilama/Llama-3.1-8B").risk      # "critical"
 
 from __future__ import annotations
 
-from nbguard.provenance.judged import with_name
+from nbguard.provenance.judged import did_you_mean, with_name
 from nbguard.provenance.names import NameRisk, Resemblance, assess, resembles
 
-__all__ = ["NameRisk", "Resemblance", "assess", "resembles", "with_name"]
+__all__ = ["NameRisk", "Resemblance", "assess", "did_you_mean", "resembles", "with_name"]

@@ -7,9 +7,11 @@ report.verdict                # review at least, however harmless the files are
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
-from nbguard.provenance.names import NameRisk, Resemblance, assess
+from nbguard.errors import TargetError
+from nbguard.provenance.names import NameRisk, Resemblance, assess, resembles
 from nbguard.provenance.publishers import lookalikes
 from nbguard.report.advice import Meant
 from nbguard.report.model import Finding, Report, Severity, Verdict
@@ -36,10 +38,36 @@ _MEANING = "Such names are registered so that people who mistype or misread one 
 
 
 def with_name(report: Report) -> Report:
-    """`report` with what the repository's name says about it; as it is where that is nothing, or for local files."""
-    if report.artifact.kind != "hub" or any(f.rule.startswith("name.") for f in report.findings):
+    """`report` with what the names of its repository, and of those it draws in, say about them; as it is where that is
+    nothing, or for local files that draw in none."""
+    if any(f.rule.startswith("name.") for f in report.findings):
         return report
-    name = report.provenance.get("repo") or report.target
+    own = (report.provenance.get("repo") or report.target) if report.artifact.kind == "hub" else ""
+    if own:
+        report = _judged(report, own)
+    for name in _drawn_in(report):
+        if name != own:
+            report = _judged(report, name)
+    return report
+
+
+def did_you_mean(error: TargetError, name: str) -> TargetError:
+    """The same error with the well-known name that may have been meant, where there is no such repository."""
+    found = resembles(name.removeprefix("hf://").partition("@")[0])
+    if not found or found[0].how == "borrowed name" or os.path.exists(name):
+        return error
+    meant = f"Did you mean {found[0].meant} ({found[0].publisher.organisation})?"
+    error.args = (f"{error.args[0]} {meant}", *error.args[1:])
+    return error
+
+
+def _drawn_in(report: Report) -> list[str]:
+    """Other repositories that the load opens too: the base model of an adapter, code that a configuration names."""
+    words = (key.removeprefix("code from ").removeprefix("also from ") for key in report.provenance)
+    return [w for key, w in zip(report.provenance, words, strict=True) if w != key and w.count("/") == 1]
+
+
+def _judged(report: Report, name: str) -> Report:
     found = assess(name)
     if "/" not in name:
         return _without_publisher(report, name, found)
@@ -85,7 +113,9 @@ def _with(report: Report, found: NameRisk, first: Resemblance) -> Report:
         meaning=_MEANINGS.get(first.how, _MEANING),
         remedy=f"If you meant {first.meant}, load that. If not, look at who {owner or 'the publisher'} is first.",
     )
-    return _flagged(replace(report, advice=replace(report.advice, meant=meant)), finding)
+    if report.advice.meant is None:
+        report = replace(report, advice=replace(report.advice, meant=meant))
+    return _flagged(report, finding)
 
 
 def _flagged(report: Report, finding: Finding) -> Report:

@@ -6,9 +6,11 @@ import dataclasses
 import socket
 
 import pytest
+from loopback_hub import Hub
 from sample_reports import report as sample
 
 from nbguard.artifact.model import Artifact, ArtifactFile
+from nbguard.errors import TargetError
 from nbguard.policy import Situation, decide, presets
 from nbguard.provenance import assess, resembles, with_name
 from nbguard.provenance.publishers import lookalikes, publishers
@@ -172,3 +174,24 @@ def test_a_name_makes_nothing_better() -> None:
 
 def test_a_local_folder_has_no_publisher() -> None:
     assert with_name(sample(Verdict.SAFE)) == sample(Verdict.SAFE)
+
+
+def test_other_repositories_that_a_load_draws_in_are_judged_too() -> None:
+    local = dataclasses.replace(
+        sample(Verdict.SAFE), provenance={"source": "folder", "also from g00gle/base": "0" * 40}
+    )
+    report = with_name(local)
+    assert (report.verdict, report.findings[0].file) == (Verdict.REVIEW, "g00gle/base")
+    remote = on_the_hub("org/name", sample(Verdict.SAFE))
+    remote = dataclasses.replace(remote, provenance={**remote.provenance, "code from meta_llama/code": "0" * 40})
+    assert with_name(remote).findings[0].rule == "name.homoglyph"
+
+
+def test_a_repository_that_is_not_there_is_answered_with_what_was_meant(hub: Hub) -> None:
+    from nbguard.commands import actions
+
+    with pytest.raises(TargetError, match=r"no repository g00gle/tiny.*Did you mean google/tiny \(Google\)\?"):
+        actions.scan_target("g00gle/tiny")
+    with pytest.raises(TargetError) as error:
+        actions.scan_target("somebody/tiny")
+    assert "Did you mean" not in str(error.value)

@@ -27,6 +27,7 @@ from nbguard.errors import LoadBlocked, TargetError, TargetMissing
 from nbguard.hooks import grants
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
 from nbguard.hooks.loaders.settled import Key, Settled
+from nbguard.provenance import did_you_mean
 from nbguard.report.model import Report, Verdict
 
 PASSED_ON = ("trust_remote_code", "use_safetensors", "subfolder", "variant", "gguf_file", "weights_only", "revision")
@@ -114,9 +115,9 @@ class RepositoryLoad:
         except SourceError:
             raise
         except TargetMissing as error:
-            raise SourceMissing(str(error), error.filename) from None
+            raise SourceMissing(str(did_you_mean(error, source)), error.filename) from None
         except TargetError as error:
-            raise SourceError(str(error)) from None
+            raise SourceError(str(did_you_mean(error, source))) from None
         return found.commit if below is None else None
 
     def known(self, source: str) -> bool:
