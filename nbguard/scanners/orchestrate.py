@@ -23,6 +23,7 @@ from nbguard.scanners.facts import Facts, merge_globals
 from nbguard.scanners.pool import POOL, scan_file
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
+from nbguard.scanners.source.across import join
 
 Progress = Callable[[float, str], None]
 """(share that is done, 0 to 1; what is being read)."""
@@ -54,6 +55,7 @@ def scan_opened(
     started = time.monotonic()
     limits = limits or Limits()
     facts = _scan_all(opened, loader, limits, progress)
+    join(facts)
     resolve(opened, facts)
     settle(opened, facts)
     inert = {path for path, found in facts.items() if _is_inert(path, found, opened, facts)}

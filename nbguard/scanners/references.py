@@ -10,11 +10,18 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from nbguard.artifact.imports import import_closure
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.sources import Opened
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.facts import Facts
 
+HUBCONF = "hubconf.py"
+"""What `torch.hub` imports of a repository."""
+REACHED_FOR = "reached for while it loads"
+"""The `scope` of files that a load opens one by one."""
+MAX_SOURCE = 8 << 20
+"""Bytes of one source file that are read for its imports."""
 _LOOKED_FOR = (
     "modeling_",
     "configuration_",
@@ -40,11 +47,13 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         return
     refused = opened.provenance.get("remote_code") == "refused"
     pending = [path for path, found in facts.items() if found.format == "json" and found.references]
-    seen: set[str] = set(pending)
+    seen: set[str] = set(pending) | _hub_code(opened, facts)
     while pending:
         path = pending.pop()
         for reference in facts[path].references:
             kind, _, where = reference.partition(":")
+            if kind not in ("py", "repo"):
+                continue
             kind, where = _own(kind, where, opened)
             named = _find(kind, where, facts)
             if named is None:
@@ -56,6 +65,14 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
     for path, found in facts.items():
         if found.format == "python" and path not in seen:
             _unreferenced(path, found, opened)
+
+
+def _hub_code(opened: Opened, facts: dict[str, Facts]) -> set[str]:
+    """What `torch.hub` imports: `hubconf.py`, and what that imports from beside it."""
+    if HUBCONF not in facts:
+        return set()
+    files = {file.path: file for file in opened.files if facts[file.path].format == "python"}
+    return import_closure(files, lambda name: files[name].read(0, MAX_SOURCE), [HUBCONF])
 
 
 def _own(kind: str, where: str, opened: Opened) -> tuple[str, str]:
@@ -108,7 +125,8 @@ def _missing(found: Facts, path: str, kind: str, where: str) -> None:
 def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
     """A hub load opens only what its loader asked for, so that whatever is open there counts."""
     name = PurePosixPath(path).name
-    asked_for = opened.kind == "hub" and opened.provenance.get("scope") != "whole repository"
+    scope = opened.provenance.get("scope")
+    asked_for = scope == REACHED_FOR or (opened.kind == "hub" and scope != "whole repository")
     if asked_for or name.startswith(_LOOKED_FOR):
         return
     if found.verdict is Verdict.DANGER:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+import nbguard
 from nbguard.formats.view import BytesView
 from nbguard.report.model import Severity, Verdict
 from nbguard.scanners.base import Budget, Job, Limits
@@ -179,3 +181,41 @@ def test_code_without_end_is_unverifiable() -> None:
         f"{tangled}\n" + "x = [" + "1," * 200_000 + "]\n" * 1 + "\n".join(f"y{n} = [a for a in x]" for n in range(99))
     )
     assert facts.verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize(
+    ("files", "way"),
+    [
+        (
+            {
+                "modeling_x.py": "from .helper import setup\nsetup()\n",
+                "helper.py": "import os\ndef setup():\n    os.system('x')\n",
+            },
+            "setup() in helper.py → line 3",
+        ),
+        (
+            {
+                "modeling_x.py": "from . import a\nclass M:\n    def __init__(self): a.go()\n",
+                "a.py": "from .sub.b import run as r\ndef go(): r()\n",
+                "sub/b.py": "import subprocess\ndef run():\n    subprocess.run(['x'])\n",
+            },
+            "go() in a.py → run() in sub/b.py → line 3",
+        ),
+    ],
+)
+def test_an_act_in_one_file_that_another_sets_off(tmp_path: Path, files: dict[str, str], way: str) -> None:
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling_x.M"}}')
+    report = nbguard.scan(str(tmp_path))
+    assert report.verdict is Verdict.DANGER
+    finding = next(f for f in report.findings if f.rule.startswith("code.acts"))
+    assert (finding.file, finding.evidence) == ("modeling_x.py", way)
+
+
+def test_a_helper_that_nobody_calls_is_for_reading(tmp_path: Path) -> None:
+    (tmp_path / "modeling_x.py").write_text("from .helper import setup\nclass M: pass\n")
+    (tmp_path / "helper.py").write_text("import os\ndef setup():\n    os.system('x')\n")
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling_x.M"}}')
+    assert nbguard.scan(str(tmp_path)).verdict is Verdict.REVIEW

@@ -15,6 +15,7 @@ import hashlib
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.source.across import flows
 from nbguard.scanners.source.acts import Act
 from nbguard.scanners.source.analysis import Analysis, Machine, TooMuchError
 from nbguard.scanners.source.spelling import documentation, oddities
@@ -61,6 +62,7 @@ SCANNER = CodeScanner()
 def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Facts) -> None:
     lines = source.splitlines()
     facts.references += [f"py:{_beside(job.path, r)}" for r in found.relative]
+    facts.references += flows(job.path, found)
     if documentation(tree):
         return
     facts.add(

@@ -53,6 +53,18 @@ class Act:
         return self.effect.later if self.when == "function" else self.effect.at_load
 
 
+@dataclass(frozen=True)
+class Outside:
+    """A call of something that a file beside this one defines."""
+
+    name: str
+    """With a dot for each folder up, as in the import: `.helper.setup`."""
+    line: int
+    when: When
+    root: str
+    """The module's own function that the call lies in, or empty where the module itself calls."""
+
+
 class Effects:
     """Which names do what."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbguard.scanners.source import calls as _calls
 from nbguard.scanners.source import statements
-from nbguard.scanners.source.acts import ORDER, Act, When, effects
+from nbguard.scanners.source.acts import ORDER, Act, Outside, When, effects
 from nbguard.scanners.source.expressions import Values, evaluate
 from nbguard.scanners.source.values import (
     UNKNOWN,
@@ -57,8 +57,8 @@ class Analysis:
     acts: list[Act] = field(default_factory=list)
     relative: list[str] = field(default_factory=list)
     """Files beside this one that it imports, relative to its own folder (`../shared.py`)."""
-    elsewhere: list[tuple[str, int, When]] = field(default_factory=list)
-    """Functions of those files that it calls: (`.b.setup`, line, when)."""
+    elsewhere: list[Outside] = field(default_factory=list)
+    """What it calls of those files."""
 
 
 class Machine:
@@ -74,7 +74,7 @@ class Machine:
         self.functions: dict[int, Func] = {}
         self.classes: dict[int, Class] = {}
         self._acts: dict[tuple[str, str, int], Act] = {}
-        self._calls: dict[tuple[str, int], When] = {}
+        self._outside: dict[tuple[str, int, str], When] = {}
         self._steps = STEPS
         self._stack: list[tuple[str, set[Value]]] = []
         self._runs: dict[tuple[int, str], list[tuple[Any, Values]]] = {}
@@ -102,9 +102,10 @@ class Machine:
 
     def elsewhere(self, name: str, node: ast.AST) -> None:
         """A function of a file beside this one is called."""
-        place = (name, getattr(node, "lineno", 0))
-        if place not in self._calls or ORDER[self._calls[place]] > ORDER[self.phase]:
-            self._calls[place] = self.phase
+        root = self._stack[0][0].partition("(")[0].partition(".")[0] if self._stack else ""
+        place = (name, getattr(node, "lineno", 0), root)
+        if place not in self._outside or ORDER[self._outside[place]] > ORDER[self.phase]:
+            self._outside[place] = self.phase
 
     def path(self, text: str, node: ast.AST) -> None:
         """A path is put together or opened."""
@@ -272,7 +273,9 @@ class Machine:
             if isinstance(statement, ast.If):
                 statements.run(self, [statement], self.module)  # `__main__` only
         acts = sorted(self._acts.values(), key=lambda a: (ORDER[a.when], a.line))
-        return Analysis(acts, self.relative, [(name, line, when) for (name, line), when in self._calls.items()])
+        return Analysis(
+            acts, self.relative, [Outside(n, line, when, root) for (n, line, root), when in self._outside.items()]
+        )
 
 
 def _line(cls: Class, depth: int = 0) -> list[Class]:
