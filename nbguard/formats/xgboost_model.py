@@ -77,7 +77,7 @@ def check(document: Any) -> XGBoostModel:
             raise XGBoostError("A linear model does not have as many weights as its features and classes need.")
         return XGBoostModel(name, str(objective), tuple(version), 0, len(weights))
     inner = _object(booster.get("gbtree"), "gbtree") if name == "dart" else booster
-    trees, numbers = _trees(_object(inner.get("model"), "model"), features, max(groups, targets))
+    trees, numbers = _trees(_object(inner.get("model"), "model"), features, max(groups, targets), targets)
     if name == "dart":
         dropped = _numbers(booster.get("weight_drop"), "weight_drop")
         if len(dropped) != trees:
@@ -85,7 +85,7 @@ def check(document: Any) -> XGBoostModel:
     return XGBoostModel(name, str(objective), tuple(version), trees, numbers)
 
 
-def _trees(model: dict[str, Any], features: int, outputs: int) -> tuple[int, int]:
+def _trees(model: dict[str, Any], features: int, outputs: int, targets: int) -> tuple[int, int]:
     parameters = _object(model.get("gbtree_model_param"), "gbtree_model_param")
     trees = _list(model.get("trees"), "trees")
     count = len(trees)
@@ -100,19 +100,21 @@ def _trees(model: dict[str, Any], features: int, outputs: int) -> tuple[int, int
     _categories_of_features(_object(model.get("cats", {}), "cats"))
     nodes = numbers = 0
     for tree in trees:
-        size, held = _tree(_object(tree, "a tree"), features)
+        size, held = _tree(_object(tree, "a tree"), features, targets)
         nodes, numbers = nodes + size, numbers + held
         if nodes > MAX_NODES:
             raise XGBoostError("The model has more nodes than are followed.")
     return count, numbers
 
 
-def _tree(tree: dict[str, Any], features: int) -> tuple[int, int]:
+def _tree(tree: dict[str, Any], features: int, targets: int) -> tuple[int, int]:
     parameters = _object(tree.get("tree_param"), "tree_param")
     size = _integer(parameters.get("num_nodes"), "num_nodes")
     width = max(1, _integer(parameters.get("size_leaf_vector", "1"), "size_leaf_vector"))
     if not 1 <= size <= MAX_NODES or width > 1_000_000:
         raise XGBoostError("A tree has no nodes, or more than are followed.")
+    if width not in (1, targets):
+        raise XGBoostError("The leaves of a tree have other values than the model has targets.")
     left, right, parents, splits = (
         _sized(_integers(tree.get(key), key), size, key)
         for key in ("left_children", "right_children", "parents", "split_indices")
@@ -122,13 +124,15 @@ def _tree(tree: dict[str, Any], features: int) -> tuple[int, int]:
     for key in ("loss_changes", "sum_hessian", "split_type"):
         if key in tree:
             _sized(_numbers(tree[key], key), size, key)
-    if "base_weights" in tree and len(_numbers(tree["base_weights"], "base_weights")) not in (size, size * width):
+    weights = _numbers(tree.get("base_weights", []), "base_weights")
+    vectors = _numbers(tree.get("leaf_weights", []), "leaf_weights")
+    if len(weights) != size * width and (weights or width > 1):
         raise XGBoostError("A tree has other base_weights than nodes.")
-    leaves = _follow(left, right, parents, size, several=width > 1)
-    if width > 1 and (vectors := _numbers(tree.get("leaf_weights", []), "leaf_weights")):
-        highest = max((right[leaf] for leaf in leaves), default=0)
-        if len(vectors) % width or not 0 <= highest < len(vectors) // width:
-            raise XGBoostError("A leaf of a tree points behind the tree's weights.")
+    leaves = _follow(left, right, parents, size, several=bool(vectors))
+    if vectors and (width == 1 or len(vectors) != len(leaves) * width):
+        raise XGBoostError("A tree has other leaf_weights than leaves.")
+    if vectors and sorted(right[leaf] for leaf in leaves) != list(range(len(leaves))):
+        raise XGBoostError("A leaf of a tree points behind the tree's weights.")
     inner = [splits[n] for n in range(size) if left[n] != -1]
     if inner and not _within(inner, 0, max(features, 1)):
         raise XGBoostError("A node of a tree asks for a feature that the model does not have.")

@@ -28,9 +28,11 @@ class Asker:
     def __init__(self, choice: str = "once") -> None:
         self.choice = choice
         self.reports: list[Report] = []
+        self.requests: list[Any] = []
 
     def __call__(self, report: Report, decision: Any, request: Any) -> Answer:
         self.reports.append(report)
+        self.requests.append(request)
         return Answer(self.choice, "someone", "", "widget")  # type: ignore[arg-type]
 
     @property
