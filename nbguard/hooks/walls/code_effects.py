@@ -48,10 +48,11 @@ SETTINGS = frozenset({b"TOKENIZERS_PARALLELISM", b"OMP_NUM_THREADS", b"MKL_NUM_T
 """Environment variables that modules set at import and that change nothing but speed and memory."""
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _LOADERS = os.path.join(os.path.dirname(_HERE), "loaders")
-_FLOORS = (os.path.join(_HERE, "code.py"), *(os.path.join(_LOADERS, f"{n}.py") for n in ("transformers_", "building")))
+_BUILDING = ("transformers_", "building", "torch_hub_")
+_FLOORS = (os.path.join(_HERE, "code.py"), *(os.path.join(_LOADERS, f"{n}.py") for n in _BUILDING))
 """Files whose frames are the ground that the walls here stand on."""
 _OWN = os.path.dirname(os.path.dirname(_HERE)) + os.sep
-_REPOSITORY = tuple(f"{os.sep}{name}{os.sep}" for name in ("transformers_modules", "diffusers_modules"))
+_REPOSITORY = [f"{os.sep}{name}{os.sep}" for name in ("transformers_modules", "diffusers_modules")]
 """In the path of every file of code that a repository brought along."""
 _IMPORT_SYSTEM = {
     id(function.__code__): function.__code__
@@ -106,6 +107,13 @@ def _make() -> tuple[Wall, Wall, Callable[[], AbstractContextManager[None]]]:
 
 
 importing, constructing, outside = _make()
+
+
+def repository_below(folder: str) -> None:
+    """Let code below this folder be code that a repository brought along, too."""
+    part = folder.rstrip(os.sep) + os.sep
+    if part not in _REPOSITORY:
+        _REPOSITORY.append(part)
 
 
 def announce_threads() -> Callable[[], None]:
@@ -202,8 +210,11 @@ def _importing_a_library(frame: FrameType | None) -> bool:
 def _led_to_by_the_repository(frame: FrameType | None) -> bool:
     """Whether a function of the repository comes before nbguard's own frames on the way down the stack.
 
-    A load that is nested in the construction is guarded by itself, so nbguard's frames end the search.
+    A load that is nested in the construction is guarded by itself, so nbguard's frames end the search; that of
+    `start_new_thread` here stands for whoever called it.
     """
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
     while frame is not None:
         filename = frame.f_code.co_filename
         if any(part in filename for part in _REPOSITORY):
