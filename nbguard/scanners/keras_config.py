@@ -95,6 +95,8 @@ class _Judge:
             return
         self.special(name, inner)
         plain = name.rpartition(">")[2]
+        if name.startswith("Custom>") and plain in self.rules["classes"]:
+            name = plain  # how Keras 2 writes its own optimizers
         own = spelled.partition(".")[0] in self.rules["packages"] or not spelled
         if own and plain == name and self._known_class(name):
             self.layers += 1
@@ -244,12 +246,15 @@ class _Judge:
 
     def code(self, value: Any, node: dict[str, Any]) -> None:
         """Marshalled byte code: the text itself, or a list of it, its defaults and its closure."""
+        value = value.get("items") if isinstance(value, dict) and value.get("class_name") == "__tuple__" else value
         text = value[0] if isinstance(value, list) and value else value
         raw = decoded(text) if isinstance(text, str) else None
         if raw is None:
             self.unclear("A Lambda layer's code is not where it should be.", repr(node)[:300])
             return
         digest = hashlib.sha256(raw).hexdigest()
+        if any(c.sha256 == digest for c in self.facts.code):
+            return  # the same again: Keras 2 describes a layer in several places
         where = f"{self.job.path}!{self.place}" if self.place else self.job.path
         self.facts.code.append(CodeFile(f"{where}:{digest[:12]}", digest, "bytecode"))
         self.facts.regions["code"] = self.facts.regions.get("code", 0) + len(raw)

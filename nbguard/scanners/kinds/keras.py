@@ -20,6 +20,7 @@ from nbguard.scanners.base import Job, plain
 from nbguard.scanners.facts import Facts
 
 CONFIG = "config.json"
+_INDEX = "weights.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz", "metadata.json")
 MAX_CONFIG = 256 << 20
 """Bytes; configurations of the largest models are a few megabytes."""
@@ -34,6 +35,8 @@ class KerasConfigScanner:
     def recognise(self, job: Job) -> bool:
         if job.head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{" or job.size > MAX_CONFIG or job.container == "keras":
             return False
+        if job.name.endswith(_INDEX):
+            return True
         if _NAMES_CLASS.search(job.head) is None and not _asked_for(job):
             return False
         return _names_objects(_parsed(job.view.read(0, job.size)))
@@ -48,10 +51,25 @@ class KerasConfigScanner:
             facts.unverifiable("keras.config", job.path, job.location, "The configuration is no JSON that can be read.")
         else:
             keras_config.judge(job, config, facts, place=job.member)
+        if job.name.endswith(_INDEX) and isinstance(config, dict):
+            _shards(job, config, facts)
         return facts
 
 
 SCANNER = KerasConfigScanner()
+
+
+def _shards(job: Job, index: dict[str, object], facts: Facts) -> None:
+    """The files beside an index that it names; Keras opens whatever name stands there (`ShardedH5IOStore`)."""
+    table = index.get("weight_map")
+    if not isinstance(table, dict):
+        return
+    named = [n for v in table.values() for n in (v if isinstance(v, list) else [v])]
+    facts.companions = sorted({n for n in named if isinstance(n, str) and n in job.companions})
+    missing = sorted({str(n) for n in named if not isinstance(n, str) or n not in job.companions})
+    if missing:
+        message = f"It names weights that are not beside it: {', '.join(missing)[:200]}."
+        facts.unverifiable("keras.shards", job.path, job.location, message)
 
 
 def is_archive(names: Sequence[str]) -> bool:
