@@ -25,6 +25,7 @@ SPELLED = {
         'xgboost-cpu=={v} ; sys_platform != "darwin"',
         'xgboost=={v} ; sys_platform == "darwin"',
     ),
+    "tensorflow-cpu": ('tensorflow-cpu=={v} ; sys_platform == "linux" and platform_machine == "x86_64"',),
     "pexpect": ('pexpect=={v} ; sys_platform != "win32"',),
     "ptyprocess": ('ptyprocess=={v} ; os_name != "nt"',),
 }
@@ -71,6 +72,8 @@ def main() -> int:
     write("runtime.txt", "What nbguard itself needs.", runtime)
     dev = {k: v for k, v in {**torch, **dev}.items() if k not in runtime and k != "torch"}
     write("dev.txt", "What the demo, the tests and the checks need on top.", dev)
+    alone = {w: metadata.version(w) for w in (Requirement(r).name for r in project["optional-dependencies"]["alone"])}
+    write("alone.txt", "Installed without what they ask for; see pyproject.toml.", alone)
     try:
         peers = closure(tuple(project["optional-dependencies"]["peers"]))
     except metadata.PackageNotFoundError as missing:

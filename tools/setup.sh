@@ -78,7 +78,7 @@ make_venv() {
 
 install_packages() {
   local stamp=$venv/.nbguard-packages want
-  want=$(digest requirements/torch.txt requirements/runtime.txt requirements/dev.txt tools/setup.sh)
+  want=$(digest requirements/torch.txt requirements/runtime.txt requirements/dev.txt requirements/alone.txt tools/setup.sh)
   [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
   rm -f "$stamp"
   say "installing PyTorch (CPU)"
@@ -87,6 +87,7 @@ install_packages() {
   say "installing the pinned packages"
   pip_install "$venv/bin/python" -r requirements/torch.txt -r requirements/runtime.txt -r requirements/dev.txt ||
     die "the packages could not be installed"
+  pip_install "$venv/bin/python" --no-deps -r requirements/alone.txt || die "the packages could not be installed"
   install_kernel6
   echo "$want" >"$stamp"
 }
