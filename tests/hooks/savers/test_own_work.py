@@ -44,15 +44,6 @@ class Remade:
         return doubled, (21,)
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Records, key and log of this test alone, and a folder to work in."""
-    monkeypatch.setenv("NBGUARD_DATA_DIR", str(tmp_path / "home"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "home"
-
-
 def save_pickle(value: Any, path: str) -> None:
     with open(path, "wb") as file:
         pickle.dump(value, file)
