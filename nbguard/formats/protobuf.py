@@ -94,6 +94,8 @@ def fields(view: View, start: int, end: int, budget: Budget | None = None) -> It
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
     """(value, offset behind it) of the varint at `at`; 64 bits count. Raises WireError where it does not end."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1  # most of them by far
     value = shift = 0
     for position in range(at, min(at + 10, len(data))):
         byte = data[position]

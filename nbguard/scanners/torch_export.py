@@ -36,6 +36,8 @@ MAX_FINDINGS = 25
 _NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _PATH = re.compile(r"[\w.@:+/ -]*\Z")
 """Dotted names of parameters and modules; no quotes, brackets or ends of lines, since they are printed into source."""
+_RAW = re.compile(r"(?:weight|tensor)_\d+\Z", re.ASCII)
+"""How torch calls members with raw numbers; it loads others of these folders as pickles, by their names alone."""
 _NAMES = frozenset({"name", "as_name"})
 _PATHS = frozenset(
     {"parameter_name", "buffer_name", "tensor_constant_name", "custom_obj_name", "user_input_name", "fqn", "class_fqn",
@@ -51,7 +53,8 @@ def judge(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     """Judge every member by what torch does with it."""
     from nbguard.scanners.kinds.zips import _member, _read, _torch_names, entry_kind
 
-    _torch_names(job, directory, facts)
+    if all(e.name != LEGACY for e in directory.entries):
+        _torch_names(job, directory, facts)
     facts.weights_only = False
     raw, pickled = _payloads(job, directory, facts)
     tensors = nbytes = 0
@@ -64,7 +67,7 @@ def judge(job: Job, directory: ZipDirectory, facts: Facts) -> None:
             facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
         elif local.startswith(COMPILED):
             _compiled(job, entry, facts)
-        elif (local.startswith(MODELS) or local == LEGACY) and local.endswith(".json"):
+        elif local.startswith(MODELS) or local == LEGACY:  # whatever it is called: torch cuts off five characters
             data = _read(job, entry, facts)
             if data is not None:
                 _program(job, entry.name, data if isinstance(data, bytes) else data.read(0, data.size), facts)
@@ -97,11 +100,9 @@ def _payloads(job: Job, directory: ZipDirectory, facts: Facts) -> tuple[set[str]
             listed = json.loads(data if isinstance(data, bytes) else b"")["config"]
             for item in listed.values():
                 name = item["path_name"]
-                known = isinstance(name, str) and _PATH.match(name) and ".." not in name
-                if not known or type(item["use_pickle"]) is not bool:
+                if not isinstance(name, str) or type(item["use_pickle"]) is not bool:
                     raise ValueError
-                of_objects = not name.startswith(("weight_", "tensor_"))
-                (pickled if item["use_pickle"] or of_objects else raw).add(folder + name)
+                (raw if _RAW.match(name) and not item["use_pickle"] else pickled).add(folder + name)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             facts.unverifiable(
                 "torch.export.list", job.path, entry.name[:200], "The list of weights or constants cannot be read."

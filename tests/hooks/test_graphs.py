@@ -169,6 +169,22 @@ class TestSession:
             assert (self.run(place, **how) == X @ WEIGHTS).all()
         assert {len(r.files) for r in person.reports} == {2}
 
+    def test_options_that_lead_to_another_folder_are_refused(self, person: Any, tmp_path: Path) -> None:
+        place = with_data_beside(tmp_path)
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/etc")
+        with pytest.raises(LoadBlocked, match="another folder"):
+            self.run(place, sess_options=options)
+
+    def test_bytes_that_name_data_files_are_refused(
+        self, person: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The runtime would look for them in the working folder."""
+        data = with_data_beside(tmp_path).read_bytes()
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(LoadBlocked, match="was not scanned"):
+            self.run(data)
+
     def test_a_model_in_the_runtimes_own_format_loads(self, person: Any, tmp_path: Path) -> None:
         place = in_own_format(plain(tmp_path))
         person.reports.clear()

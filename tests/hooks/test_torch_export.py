@@ -94,8 +94,13 @@ def in_the_example_inputs(members: Members, code: str) -> None:
     members["data/sample_inputs/model.pt"] = buffer.getvalue()
 
 
-HOSTILE = (in_a_size, in_a_condition, in_a_name, in_the_example_inputs)
-NAMES = ["size", "condition", "name", "example inputs"]
+def in_a_graph_of_another_name(members: Members, code: str) -> None:
+    in_a_name(members, code)
+    members["models/model.text"] = members.pop(GRAPH)
+
+
+HOSTILE = (in_a_size, in_a_condition, in_a_name, in_a_graph_of_another_name, in_the_example_inputs)
+NAMES = ["size", "condition", "name", "another name", "example inputs"]
 
 
 @pytest.mark.usefixtures("guarded")
@@ -137,6 +142,67 @@ class TestHostile:
                 torch.export.load(source)
         assert person.verdicts == ["danger", "danger"]
         assert not marker.exists()
+
+
+def with_a_pickled_weight(members: Members, code: str) -> None:
+    """As torch writes weights that are more than plain tensors."""
+    place = "data/weights/model_weights_config.json"
+    listed = json.loads(members[place])
+    listed["config"]["scale"]["use_pickle"] = True
+    buffer = io.BytesIO()
+    torch.save(torch.full((3,), 7.0), buffer)
+    members["data/weights/" + listed["config"]["scale"]["path_name"]] = buffer.getvalue()
+    members[place] = json.dumps(listed).encode()
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_weight_that_is_a_pickle_is_read_as_one(person: Any, honest: Path, tmp_path: Path, marker: Path) -> None:
+    place = rewritten(honest, tmp_path / "pickled.pt2", with_a_pickled_weight, marker)
+    assert torch.export.load(place).state_dict["scale"].tolist() == [7.0, 7.0, 7.0]
+    assert len(person.reports) == 1
+    assert len(person.reports[0].contract.programs) == 2
+
+
+@pytest.mark.usefixtures("guarded", "fooled")
+def test_a_scanner_that_was_fooled_lets_no_pickle_in_it_run(
+    person: Any, honest: Path, tmp_path: Path, marker: Path
+) -> None:
+    place = rewritten(honest, tmp_path / "bad.pt2", in_the_example_inputs, marker)
+    with pytest.raises(LoadBlocked):
+        torch.export.load(place)
+    assert not marker.exists()
+
+
+def legacy(honest: Path, place: Path, change: Callable[[Any], None]) -> Path:
+    """An archive as PyTorch 2.6 wrote it."""
+    with zipfile.ZipFile(honest) as archive:
+        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    program = json.loads(members[GRAPH])
+    change(program)
+    nothing = io.BytesIO()
+    torch.save({}, nothing)
+    weights = io.BytesIO()
+    net = Net()
+    torch.save({**dict(net.named_parameters()), **dict(net.named_buffers())}, weights)
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("version", f"{program['schema_version']['major']}.{program['schema_version']['minor']}")
+        archive.writestr("serialized_exported_program.json", json.dumps(program))
+        archive.writestr("serialized_state_dict.pt", weights.getvalue())
+        archive.writestr("serialized_constants.pt", nothing.getvalue())
+        archive.writestr("serialized_example_inputs.pt", members["data/sample_inputs/model.pt"])
+    return place
+
+
+@pytest.mark.usefixtures("guarded")
+def test_archives_of_older_versions_are_read_too(person: Any, honest: Path, tmp_path: Path, marker: Path) -> None:
+    program = torch.export.load(legacy(honest, tmp_path / "old.pt2", lambda program: None))
+    assert program.module()(torch.ones(5, 4)).shape == (5, 3)
+    assert person.verdicts == ["safe"]
+    bad = legacy(honest, tmp_path / "bad.pt2", lambda program: program.update(guards_code=["print('x')"]))
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked):
+        torch.export.load(bad)
+    assert person.verdicts == ["safe", "danger"]
 
 
 @pytest.mark.usefixtures("guarded")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nbguard.hooks.grants import Grant
 
 _BINARY = "protobuf"
+_OTHER_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 # onnx.load
@@ -191,10 +192,23 @@ def session_data(call: Call, grant: Grant) -> None:
             where = location[:200]
             raise walk.blocked(f"its data file {where!r} was not scanned.", call.loader.name, grant.opened.target)
         data[location] = file
+    if data and _other_folder(call.get("sess_options")):
+        why = f"its session options take data files from another folder ({_OTHER_FOLDER})"
+        raise walk.blocked(f"{why}; put them beside the model", call.loader.name, grant.opened.target)
     if data and call.get("sess_options") is None:
         call.set("sess_options", _options(call, data))
     elif data:
         call.set(call.name, _copied(call, mine, data))
+
+
+def _other_folder(options: Any) -> bool:
+    """Whether the caller's options lead away from the files that were scanned."""
+    if options is None:
+        return False
+    try:
+        return bool(options.get_session_config_entry(_OTHER_FOLDER))
+    except RuntimeError:  # how the runtime says that it is not set
+        return False
 
 
 def _options(call: Call, data: dict[str, OpenedFile]) -> Any:
