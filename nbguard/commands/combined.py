@@ -35,7 +35,7 @@ def combine(reports: Sequence[Report], target: str) -> Report:
         findings=tuple(replace(f, file=_name(r, f.file)) for r in reports for f in r.findings),
         contract=_contract(reports),
         not_scanned=tuple(NotScanned(_name(r, n.path), n.why) for r in reports for n in r.not_scanned),
-        summary=tuple(f"{r.target}: {sentence}" for r in reports for sentence in r.summary),
+        summary=(_first(reports), *(f"{r.target}: {sentence}" for r in reports for sentence in r.summary)),
         provenance={"source": ", ".join(r.target for r in reports)[:1_000]}
         | {r.target: r.provenance.get("path") or r.artifact.commit or r.artifact.digest for r in reports},
         rules_version=reports[0].rules_version if reports else "",
@@ -52,6 +52,15 @@ def strictest(decisions: Sequence[Decision]) -> Decision:
     worst = max(decisions, key=lambda d: (_ACTIONS.index(d.action), _FORMS.index(d.form)))
     rules = tuple(dict.fromkeys(itertools.chain.from_iterable(d.rules for d in decisions)))
     return replace(worst, offers=tuple(offers), rules=rules)
+
+
+def _first(reports: Sequence[Report]) -> str:
+    """All of them in one sentence; it may be the only one that is shown."""
+    counts = [(v, sum(r.verdict is v for r in reports)) for v in sorted(Verdict, reverse=True)]
+    told = ", ".join(f"{count} {verdict.word}" for verdict, count in counts if count)
+    changed = sum(r.advice.since is not None and r.advice.since.differs for r in reports)
+    since = f" {changed} changed since somebody accepted what had the name." if changed else ""
+    return f"{len(reports)} would be loaded: {told}.{since}"
 
 
 def _advice(reports: Sequence[Report]) -> Advice:

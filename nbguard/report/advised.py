@@ -21,6 +21,8 @@ from nbguard.report.model import Report
 
 MOST_NAMES = 8
 """Files or globals named in one sentence; the JSON report holds them all."""
+MOST_DIFF = 30
+"""Lines of one file's difference in a terminal; a page, which scrolls, shows all that was kept."""
 LONGEST_LINE = 1_000
 """Characters of a line to paste; a longer one would be cut, and could not be pasted."""
 
@@ -29,7 +31,8 @@ LONGEST_LINE = 1_000
 class Row:
     """One thing that is said."""
 
-    kind: Literal["say", "loud", "item", "code", "diff"]
+    kind: Literal["say", "loud", "name", "item", "code", "diff"]
+    """`name`: loud, in letters that tell I, l and 1 from each other."""
     text: str
     title: str = ""
     """Of a difference: the file."""
@@ -51,7 +54,7 @@ def lead(report: Report) -> tuple[Part, ...]:
         whose = f" ({meant.organisation})" if meant.organisation else ""
         how = "It is" if meant.how == "moved" else f"In the name that was given ({meant.how}):"
         out.append(
-            Part("The name", (Row("loud", f"Did you mean {meant.name}{whose}?"), Row("say", f"{how} {meant.detail}.")))
+            Part("The name", (Row("name", f"Did you mean {meant.name}{whose}?"), Row("say", f"{how} {meant.detail}.")))
         )
     if way is not None:
         out.append(Part("A safer way", (Row("loud", way.why), *_code(way.line))))
@@ -99,10 +102,10 @@ def _accepted(found: Since) -> str:
     when = datetime.fromtimestamp(found.when, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if found.how == "always":
         standing = f", which is {found.standing}" if found.standing else ""
-        how = f"approved this name's content on {when} (approval {found.approval}{standing})"
+        how = f"approved what had this name on {when} (approval {found.approval}{standing})"
     else:
-        how = f"accepted this name's content for one load on {when}"
-    at = f", at commit {found.commit[:12]}" if found.commit else ""
+        how = f"accepted what had this name for one load, on {when}"
+    at = f", commit {found.commit[:12]}" if found.commit else ""
     because = f" Reason given: {found.reason}" if found.reason else ""
     return f"{found.who} {how}{at}.{because}"
 
@@ -142,7 +145,8 @@ def _rows(part: Part) -> str:
             out.append(f"<div>• {escape.html(row.text, 1_000)}</div>")
         else:
             shown = escape.html(row.text, 700)
-            out.append(f"<div><b>{shown}</b></div>" if row.kind == "loud" else f"<div>{shown}</div>")
+            styles = {"loud": "<div><b>{}</b></div>", "name": '<div><b class="nbg-name">{}</b></div>'}
+            out.append(styles.get(row.kind, "<div>{}</div>").format(shown))
     return "".join(out)
 
 
@@ -165,6 +169,8 @@ def _lines(row: Row) -> list[tuple[str, str]]:
     if row.kind == "code":
         return [("code", line) for line in escape.terminal(row.text, LONGEST_LINE, block=True).split("\n")]
     if row.kind == "diff":
-        shown = [("diff", escape.terminal(line, 200)) for line in row.text.split("\n")] if row.text else []
-        return [("item", escape.terminal(row.title, 200)), *shown]
-    return [(row.kind, escape.terminal(row.text, 1_000))]
+        rows = row.text.split("\n") if row.text else []
+        shown = [("diff", escape.terminal(line, 200)) for line in rows[:MOST_DIFF]]
+        more = [("diff", f"… and {len(rows) - MOST_DIFF} more lines")] if len(rows) > MOST_DIFF else []
+        return [("item", escape.terminal(row.title, 200)), *shown, *more]
+    return [("loud" if row.kind == "name" else row.kind, escape.terminal(row.text, 1_000))]

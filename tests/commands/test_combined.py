@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from nbguard.artifact.model import Artifact, ArtifactFile
 from nbguard.commands.combined import combine, strictest
 from nbguard.policy import Decision
 from nbguard.report import sections
+from nbguard.report.advice import Advice, Meant, Way
 from nbguard.report.model import (
     Call,
     CodeFile,
@@ -55,7 +58,7 @@ def test_nothing_is_lost():
     assert len(both.contract.programs) == len(both.contract.calls) == len(both.contract.code) == 2
     assert set(both.contract.containers) == {"a.pkl", "org/name/f.pkl"}
     assert set(both.contract.local_modules) == {"a.pkl", "org/name"}
-    assert both.summary == ("a.pkl: It loads.", "org/name: It loads.")
+    assert both.summary == ("2 would be loaded: 1 danger, 1 safe.", "a.pkl: It loads.", "org/name: It loads.")
     assert len(both.not_scanned) == 2
 
 
@@ -76,3 +79,20 @@ def test_the_strictest_decision_counts():
     assert strictest([danger, ask]).form == "danger"
     assert strictest([ask, deny, danger]).action == "deny"
     assert strictest([ask, deny]).offers == ()
+
+
+def test_what_is_never_one_click_stays_so_among_others() -> None:
+    one = dataclasses.replace(
+        report("g00gle/x", "hub", Verdict.SAFE),
+        floor=Verdict.REVIEW,
+        advice=Advice(
+            Meant("google/x", "Google", "homoglyph", "…"),
+            ways=(Way("safetensors", "a = 1", "why", (("use_safetensors", True),)), Way("pinned", "b = 2", "why")),
+        ),
+    )
+    other = dataclasses.replace(report("b.pkl", "path", Verdict.SAFE), advice=Advice(ways=(Way("pinned", "c = 3", "why"),)))
+    both = combine([one, other], "2 loads")
+    assert both.verdict is Verdict.REVIEW
+    assert both.advice.meant is not None
+    assert [(w.kind, w.line) for w in both.advice.ways] == [("safetensors", "a = 1"), ("pinned", "b = 2\nc = 3")]
+    assert all(not way.arguments for way in both.advice.ways), "no button does for all what one could do"
