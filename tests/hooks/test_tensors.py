@@ -20,8 +20,8 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from nbguard.errors import LoadBlocked
-from nbguard.hooks import caller
+from nbguard.errors import ContractViolation, LoadBlocked
+from nbguard.hooks import caller, walk
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.int64)}
 
@@ -192,6 +192,50 @@ class TestTransformersGguf:
         monkeypatch.chdir(other)
         with pytest.raises(LoadBlocked):
             self.load(honest)
+
+
+@pytest.mark.usefixtures("guarded")
+class TestWithinAFolder:
+    """transformers opens the files of a folder by their names, after the answer."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        small = LlamaConfig(
+            hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=8
+        )
+        LlamaForCausalLM(small).save_pretrained(tmp_path / "model")
+        return tmp_path / "model"
+
+    def load(self, folder: Path) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(str(folder))
+
+    def test_weights_come_from_the_scanned_handle(
+        self, person: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from nbguard.hooks.loaders import declared
+
+        handed: list[str] = []
+        like = declared._like
+        monkeypatch.setattr(declared, "_like", lambda *a: handed.append(like(*a)) or handed[-1])
+        assert self.load(folder).config.vocab_size == 8
+        assert [h.startswith("/proc/self/fd/") for h in handed] == [True] * len(handed)
+        assert handed
+
+    def test_weights_swapped_after_the_answer_stop_the_load(
+        self, person: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def swap_then_accept(*asked: Any) -> Any:
+            (tmp_path / "other").write_bytes((folder / "model.safetensors").read_bytes())
+            (tmp_path / "other").replace(folder / "model.safetensors")
+            return person(*asked)
+
+        monkeypatch.setattr(walk, "ask", swap_then_accept)
+        with pytest.raises(ContractViolation):
+            self.load(folder)
 
 
 @pytest.fixture

@@ -270,6 +270,8 @@ def _held_already(outer: grants.OuterRequest | None, source: Any) -> tuple[Grant
             held = os.fstat(file.fd)
             if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino) and file.unchanged():
                 return grant, file
+            if file.real_path is not None and file.real_path == os.path.realpath(os.fsdecode(source)):
+                raise walk.violation(grant, f"{file.path} was changed after it was scanned.")
     return None
 
 
