@@ -25,7 +25,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"RDX3\n", "rdata", "an R workspace"),
     (0, b"\xac\xed\x00\x05", "java-serialized", "a serialized Java object"),
     (0, b"\0asm", "wasm", "a WebAssembly module"),
-    (0, b"lCRF", "crfsuite", "a CRFsuite model"),
     (0, b"TFDF", "tfdf", "a decision forest"),
 )
 """(offset, first bytes, format, what to call it). Sources: the formats' own descriptions."""
