@@ -90,7 +90,9 @@ def test_what_is_never_one_click_stays_so_among_others() -> None:
             ways=(Way("safetensors", "a = 1", "why", (("use_safetensors", True),)), Way("pinned", "b = 2", "why")),
         ),
     )
-    other = dataclasses.replace(report("b.pkl", "path", Verdict.SAFE), advice=Advice(ways=(Way("pinned", "c = 3", "why"),)))
+    other = dataclasses.replace(
+        report("b.pkl", "path", Verdict.SAFE), advice=Advice(ways=(Way("pinned", "c = 3", "why"),))
+    )
     both = combine([one, other], "2 loads")
     assert both.verdict is Verdict.REVIEW
     assert both.advice.meant is not None
