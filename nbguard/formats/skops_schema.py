@@ -30,7 +30,7 @@ def translate(schema: Any, member: Member) -> Program:
     if type(protocol) is not int or not 0 <= protocol <= 100:
         raise SkopsError("The schema does not say its protocol.")
     done = Tree(member, protocol, NODES)
-    done.node(schema, 0)
+    done.grow(schema)
     done.program.data = done.out.finished()
     return done.program
 

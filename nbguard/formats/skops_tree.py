@@ -7,6 +7,7 @@ tree.program.names
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from nbguard.formats.pickle_writer import Writer
 MAX_NODES = 2_000_000
 MAX_DEPTH = 120
 """Nodes within nodes; skops recurses into them, and so does this."""
+
+MAX_NESTED = 400
+"""Lists and objects within each other."""
 
 Member = Callable[[str], "bytes | None"]
 """Gives the bytes of a member of the zip; None where there is none, or it is too large."""
@@ -49,8 +53,53 @@ class Tree:
         self.program = Program(protocol=protocol)
         self.left = MAX_NODES
         self.states: dict[Any, Any] = {}
+        """Id → the node that has it."""
         self.places: dict[int, int] = {}
+        self._digests: dict[str, str] = {}
         self.open: set[int] = set()
+
+    def grow(self, schema: dict[str, Any]) -> None:
+        """Write what the whole schema constructs.
+
+        Which of two nodes with one id counts depends on the order in which a version of skops visits them. So an id
+        stands for one node only, however often that is written down: its classes, values and the contents of its files.
+        """
+        known: dict[Any, int] = {}
+        shapes: dict[Any, int] = {}
+        self._shape(schema, known, shapes, 0)
+        self.node(schema, 0)
+
+    def _shape(self, value: Any, known: dict[Any, int], shapes: dict[Any, int], depth: int) -> int:
+        """A number for everything that says the same. Registers the nodes with an id on the way."""
+        if depth > MAX_NESTED:
+            raise SkopsError("The schema is nested too deeply.")
+        shape: list[Any] = [type(value).__name__]
+        if isinstance(value, list):
+            for item in value:
+                shape.append(self._shape(item, known, shapes, depth + 1))
+        elif isinstance(value, dict):
+            alone = value.get("__loader__") != "CachedNode"
+            for key, item in value.items():
+                if key == "file" and type(item) is str:
+                    shape += (key, self._digest(item))
+                elif key != "__id__" or not alone:
+                    shape += (key, self._shape(item, known, shapes, depth + 1))
+        else:
+            shape.append(repr(value))
+        number = shapes.setdefault(tuple(shape), len(shapes))
+        if isinstance(value, dict) and value.get("__loader__") not in (None, "CachedNode"):
+            node = _id(value)
+            if node:
+                if known.setdefault(node, number) != number:
+                    raise SkopsError("Two different objects of the schema have the same id.")
+                self.states.setdefault(node, value)
+        return number
+
+    def _digest(self, name: str) -> str:
+        if name not in self._digests:
+            self.program.files.add(name)
+            self._digests[name] = hashlib.sha256(self.member(name) or b"").hexdigest()
+        return self._digests[name]
 
     def node(self, state: Any, depth: int) -> None:
         """Leave on the stack what this node constructs."""
@@ -59,21 +108,11 @@ class Tree:
             raise SkopsError("The schema is nested too deeply, or has more nodes than are followed.")
         if not isinstance(state, dict):
             raise SkopsError("A node of the schema is no object.")
-        loader, known = state.get("__loader__"), state.get("__id__")
-        if known is not None and type(known) not in (int, str):
-            raise SkopsError("A node of the schema has an id that is none.")
-        first = self.states.get(known) if known else None
-        if loader == "CachedNode":
-            if first is None:
-                raise SkopsError("A node of the schema stands for one that is not there.")
-            state, loader = first, first["__loader__"]
-        elif first is None:
-            if known:
-                self.states[known] = state
-        elif (first["__loader__"], dotted(first)) != (loader, dotted(state)):
-            raise SkopsError("Two different objects of the schema have the same id.")
-        elif first == state:
-            state = first
+        known = _id(state)
+        if state.get("__loader__") == "CachedNode" and known not in self.states:
+            raise SkopsError("A node of the schema stands for one that is not there.")
+        state = self.states.get(known, state)
+        loader = state.get("__loader__")
         if id(state) in self.open:
             raise SkopsError("A node of the schema holds itself.")
         if (place := self.places.get(id(state))) is not None:
@@ -88,13 +127,10 @@ class Tree:
         self.places[id(state)] = self.out.put()
 
     def first(self, state: Any) -> dict[str, Any]:
-        """The node that counts for this one's id: the first that had it."""
+        """The node that counts for this one's id, where it has one."""
         if not isinstance(state, dict):
             raise SkopsError("A node of the schema is no object.")
-        known = state.get("__id__")
-        if not known or type(known) not in (int, str):
-            return state
-        found: dict[str, Any] = self.states.get(known, state)
+        found: dict[str, Any] = self.states.get(_id(state), state)
         return found
 
     def named(self, module: Any, name: Any) -> str:
@@ -127,6 +163,14 @@ class Tree:
         if not isinstance(value, list):
             raise SkopsError("A node of the schema holds no list.")
         return value
+
+
+def _id(state: dict[str, Any]) -> int | str | None:
+    """A node's id. One of another type could equal it for Python and not here."""
+    known = state.get("__id__")
+    if known is not None and type(known) not in (int, str):
+        raise SkopsError("A node of the schema has an id that is none.")
+    return known or None
 
 
 def dotted(state: dict[str, Any]) -> str:

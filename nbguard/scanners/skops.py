@@ -42,7 +42,7 @@ def judge(job: Job, directory: ZipDirectory, facts: Facts) -> None:
 
     try:
         schema, program = program_of(job.view, directory)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         facts.unverifiable("skops.schema", job.path, SCHEMA, str(error)[:300])
         return
     facts.merge(_judged(job, program))

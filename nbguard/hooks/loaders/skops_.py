@@ -57,7 +57,7 @@ def _program(data: bytes, grant: Grant) -> Program:
     view = BytesView(data)
     try:
         return program_of(view, zip_reader.read_directory(view))[1]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise walk.violation(grant, f"its schema cannot be followed: {str(error)[:200]}") from error
 
 
