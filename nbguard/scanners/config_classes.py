@@ -2,7 +2,7 @@
 
     for finding, verdict in findings("2_Dense/config.json", document): ...
 
-What such a name may be is said in `rules/class_names.py`. Where they stand: a `Dense` module's `activation_function`, a
+What such a name may be is said in `class_names.py`. Where they stand: a `Dense` module's `activation_function`, a
 CrossEncoder's `activation_fn` and its older name, the types in `modules.json` and in a router, the pairs of
 `model_index.json`, and the `auto_mapping` of an adapter (sentence-transformers 6.2, diffusers 0.42, peft 0.21).
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.rules.class_names import judge_class, judge_component
+from nbguard.scanners.class_names import FREE, judge_class, judge_component
 
 MAX_NAMES = 1_000
 """Names of one file that are judged; an honest one has a dozen."""
@@ -22,6 +22,7 @@ _MEANING = {
     "never": "The library would import what it names, and call it, without asking: that is a way to run code.",
     "package": "Loading it with trust_remote_code=True would import that package, which runs its code.",
 }
+_INDEXES = ("model_index.json", "modular_model_index.json")
 _REMEDY = "Ask the publisher why the configuration names it; do not load it otherwise."
 
 
@@ -39,6 +40,41 @@ def findings(path: str, value: Any) -> list[tuple[Finding, Verdict]]:
         if why := judge_component(library, name, installed=installed):
             out.append(_finding(path, place, f"{library}.{name}", "never", why))
     return out
+
+
+def own_code(file: str, value: Any) -> list[tuple[str, str]]:
+    """Code of the repository itself that such names may mean, for `references.resolve`.
+
+    Returns:
+        ("maybe", "unet/my_unet.py"): that file beside the configuration, where there is one; else the name means a
+        library's own module. ("class", "my_module.Mine"): the file of that name, else a class of another package;
+        ("class", "org/name--my_module.Mine") the same in another repository.
+    """
+    out: list[tuple[str, str]] = []
+    for place, library, _ in _components(file, value):
+        if "/" not in library and "." not in library:
+            out += [("maybe", f"{place}/{library}.py"), ("maybe", f"{library}.py")]
+    if file in _INDEXES and isinstance(value, dict):
+        kind = value.get("_class_name")
+        if isinstance(kind, list) and kind and isinstance(kind[0], str):
+            out.append(("maybe", f"{kind[0]}.py"))
+    out += [("class", name) for name in _types(file, value) if not name.startswith(FREE)]
+    return list(dict.fromkeys(out))[:MAX_NAMES]
+
+
+def another_package(path: str, name: str) -> tuple[Finding, Verdict] | None:
+    """What is to be said of a module's type that is no file of the repository; None where it is harmless."""
+    judged = judge_class(name)
+    return None if judged.level == "free" else _finding(path, "type", name, judged.level, judged.why)
+
+
+def _types(file: str, value: Any) -> list[str]:
+    """The modules that a model of sentence-transformers is put together from."""
+    if file == "modules.json":
+        rows = value if isinstance(value, list) else []
+        return [str(row.get("type")) for row in rows if isinstance(row, dict)]
+    types = value.get("types") if isinstance(value, dict) and isinstance(value.get("structure"), dict) else None
+    return [str(t) for t in types.values()] if isinstance(types, dict) else []
 
 
 def _finding(path: str, place: str, name: str, level: str, why: str) -> tuple[Finding, Verdict]:
@@ -82,7 +118,7 @@ _ADAPTED = ("transformers.", "diffusers.", "torch.nn.", "timm.")
 
 def _components(file: str, value: Any) -> Iterator[tuple[str, str, str]]:
     """(where, library, class) of every component of a pipeline."""
-    if file not in ("model_index.json", "modular_model_index.json") or not isinstance(value, dict):
+    if file not in _INDEXES or not isinstance(value, dict):
         return
     for place, pair in list(value.items())[:MAX_NAMES]:
         if place.startswith("_") or not isinstance(pair, list) or len(pair) < 2:

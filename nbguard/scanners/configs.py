@@ -53,6 +53,8 @@ def judge(job: Job) -> Facts | None:
     if name not in NAMES:
         return facts
     folder = job.path.rpartition("/")[0]
+    for kind, where in config_classes.own_code(name, value):
+        facts.references += [f"{kind}:{folder}/{where}" if folder and kind == "maybe" else f"{kind}:{where}"]
     for reference in _references(name, value):
         match = _CLASS.match(reference) if isinstance(reference, str) else None
         if match is None:
@@ -76,17 +78,8 @@ def judge(job: Job) -> Facts | None:
 
 def _references(name: str, value: Any) -> list[Any]:
     """Everything in the document that libraries would take for the name of a class to import from the repository."""
-    if name == "modules.json":
-        rows = value if isinstance(value, list) else []
-        kinds = [row.get("type") for row in rows if isinstance(row, dict)]
-        return [k for k in kinds if not str(k).startswith(("sentence_transformers.", "torch.nn."))]
     if not isinstance(value, dict):
         return []
-    if name == "model_index.json":
-        pairs = [(k, v) for k, v in value.items() if isinstance(v, list) and len(v) == 2 and not k.startswith("__")]
-        known = ("diffusers", "transformers", None)
-        named = [f"{v[0]}.{v[1]}" for _, v in pairs if v[0] not in known and v[1] is not None and "." not in str(v[0])]
-        return [n for n in named if not n.startswith(("onnxruntime", "stable_diffusion.", "pipelines."))]
     found: list[Any] = []
     auto = value.get("auto_map")
     for entry in auto.values() if isinstance(auto, dict) else [auto] if isinstance(auto, str) else []:

@@ -14,6 +14,7 @@ from nbguard.artifact.imports import import_closure
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.sources import Opened
 from nbguard.report.model import Finding, Severity, Verdict
+from nbguard.scanners import config_classes
 from nbguard.scanners.facts import Facts
 
 HUBCONF = "hubconf.py"
@@ -52,12 +53,15 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         path = pending.pop()
         for reference in facts[path].references:
             kind, _, where = reference.partition(":")
-            if kind not in ("py", "repo"):
+            if kind not in ("py", "repo", "class", "maybe"):
                 continue
             kind, where = _own(kind, where, opened)
-            named = _find(kind, where, facts)
+            if kind == "class":
+                named = _class(path, where, facts, opened)
+            else:
+                named = _find("py" if kind == "maybe" else kind, where, facts)
             if named is None:
-                if facts[path].format == "json" and not refused:
+                if facts[path].format == "json" and not refused and kind != "maybe":
                     _missing(facts[path], path, kind, where)
             elif named not in seen:
                 seen.add(named)
@@ -92,8 +96,23 @@ def _find(kind: str, where: str, facts: dict[str, Facts]) -> str | None:
     return next((p for p in (where, flat, f"models--{flat}") if p in facts), None)
 
 
+def _class(path: str, name: str, facts: dict[str, Facts], opened: Opened) -> str | None:
+    """The file of the repository that the type of a module means."""
+    repository, mark, rest = name.rpartition("--")
+    file = rest.rpartition(".")[0].replace(".", "/") + ".py"
+    kind, where = _own("repo", f"{repository}/{file}", opened) if mark else ("py", file)
+    folder = path.rpartition("/")[0]
+    below = f"{folder}/{where}" if folder and kind == "py" else where
+    return _find(kind, below, facts) or _find(kind, where, facts)
+
+
 def _missing(found: Facts, path: str, kind: str, where: str) -> None:
-    if kind == "repo":
+    if kind == "class" and "--" not in where:
+        said = config_classes.another_package(path, where)
+        if said is not None:
+            found.add(*said)
+        return
+    if kind in ("repo", "class"):
         found.add(
             Finding(
                 "code.cross-repository",

@@ -263,6 +263,19 @@ def test_a_class_of_another_installed_package(
         SentenceTransformer(push(hub, {**named, "extra.json": b"{}"}), device="cpu", trust_remote_code=True)
 
 
+def test_a_module_of_another_installed_package(
+    hub: Hub, person: Person, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = with_types(files, of_1="transformers.pytorch_utils.Conv1D")
+    with pytest.raises(AttributeError):  # let in, and then it is no module of this library
+        SentenceTransformer(push(hub, named), device="cpu", trust_remote_code=True)
+    assert [r.verdict for r in person.asked] == [Verdict.REVIEW]
+    assert "transformers.pytorch_utils.Conv1D" in {f.evidence for f in person.asked[0].findings}
+    blind(monkeypatch)
+    with pytest.raises(LoadBlocked):
+        SentenceTransformer(push(hub, {**named, "extra.json": b"{}"}), device="cpu", trust_remote_code=True)
+
+
 def test_honest_names_import_as_ever(person: Person) -> None:
     assert import_from_string("torch.nn.modules.activation.Tanh") is torch.nn.Tanh
     assert import_from_string("sentence_transformers.models.Pooling") is Pooling

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import ModuleType
@@ -24,7 +25,7 @@ from nbguard.hooks.loaders.building import arguments, building, hold_constructor
 from nbguard.hooks.loaders.pipelines import component, pipeline, settings
 from nbguard.hooks.loaders.repository import current, loading
 from nbguard.hooks.swap import FILENAME
-from nbguard.rules.class_names import judge_component
+from nbguard.scanners.class_names import judge_component
 
 SOURCES = ("pretrained_model_name_or_path", "pretrained_model_or_path", "pretrained_model_name",
            "pretrained_model_link_or_path", "pretrained_model_link_or_path_or_dict")  # fmt: skip
@@ -33,6 +34,8 @@ PIPELINES = frozenset({"DiffusionPipeline", "AutoPipelineForText2Image", "AutoPi
                        "AutoPipelineForInpainting", "AutoPipelineForText2Audio", "ModularPipeline",
                        "FlaxDiffusionPipeline"})  # fmt: skip
 MODELS = frozenset({"ModelMixin", "AutoModel", "OnnxRuntimeModel", "FlaxModelMixin"})
+LIBRARIES = ("diffusers", "transformers", "onnxruntime")
+"""What diffusers takes components from (`LOADABLE_CLASSES`)."""
 ONE_FILE = ("load_lora_weights", "lora_state_dict", "load_lora_adapter", "load_ip_adapter", "load_textual_inversion",
             "load_attn_procs")  # fmt: skip
 """Methods that open one file or a few: asked about as each is reached for, through `_get_model_file`."""
@@ -180,10 +183,20 @@ def _get_class_obj_and_candidates(
     library, name = str(given.get("library_name")), str(given.get("class_name"))
     if why := judge_component(library, name, installed=trust.origin(library.partition(".")[0]) == "installed"):
         _stop(library, name, why)
+    if not given.get("is_pipeline_module") and not _may_be_imported(library, given):
+        _stop(library, name, "it is in a module that nobody has imported: import it before, if it is your own")
     found = original(*args, **kwargs)
     if not isinstance(found[0], type):
         _stop(library, name, "it is no class")
     return found
+
+
+def _may_be_imported(library: str, given: dict[str, Any]) -> bool:
+    """A library of components, a module that is there already, or code in the component's folder."""
+    if library.partition(".")[0] in LIBRARIES or library in sys.modules:
+        return True
+    place = os.path.join(str(given.get("cache_dir") or ""), str(given.get("component_name") or ""), f"{library}.py")
+    return bool(given.get("cache_dir")) and os.path.isfile(place)
 
 
 def _get_pipeline_class(

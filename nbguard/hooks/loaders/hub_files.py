@@ -110,7 +110,7 @@ def _note(name: str, given: dict[str, Any]) -> None:
 
 
 def _asking() -> str:
-    """The package whose own code called: nbguard fetches what it scans in the same way. Told by files, not names."""
+    """The package whose own code called. Told by files, not by names alone."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename in _BETWEEN:
         frame = frame.f_back
@@ -122,7 +122,7 @@ def _asking() -> str:
     return str(frame.f_globals.get("__name__", "?")).partition(".")[0] if trust.is_installed(place) else "?"
 
 
-_OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))), "artifact") + os.sep
-"""Where nbguard fetches from."""
+_OWN = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))) + os.sep
+"""nbguard's own code: it fetches what it scans in the same way."""
 _BETWEEN = frozenset({swap.FILENAME, swap.__file__})
 """Frames between the caller and the guard."""

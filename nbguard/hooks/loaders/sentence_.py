@@ -25,7 +25,7 @@ from nbguard.hooks.installed import Installed
 from nbguard.hooks.loaders.building import arguments, building, hold_constructors, is_source
 from nbguard.hooks.loaders.choosing import checkpoint, document, first, is_weights, table
 from nbguard.hooks.loaders.repository import loading
-from nbguard.rules.class_names import judge_class
+from nbguard.scanners.class_names import judge_class
 
 RULE = "config.class"
 """The finding that tells of such a name (`scanners/config_classes.py`)."""
