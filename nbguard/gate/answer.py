@@ -50,8 +50,9 @@ class Question:
 
 def question(report: Report, decision: Decision) -> Question:
     """The question for `report` under `decision`; fails closed where the two do not fit together."""
-    way = report.advice.way("safetensors")
-    return replace(_asked(report, decision), instead=way is not None and bool(way.arguments))
+    way, asked = report.advice.way("safetensors"), _asked(report, decision)
+    # Explained data is one click: there is nothing to steer away from, and the report says what else there is.
+    return replace(asked, instead=way is not None and bool(way.arguments) and asked.form != "compact")
 
 
 def _asked(report: Report, decision: Decision) -> Question:

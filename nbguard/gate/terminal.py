@@ -106,6 +106,8 @@ def _show(report: Report, decision: Decision, request: LoadRequest, *, short: bo
     title = f"nbguard stopped {request.loader}"
     plain = not _takes("╭─│╯")
     _write(panel.render(report, decision, title=title, width=_columns(), color=colored(), plain=plain, short=short))
+    for way in report.advice.ways:
+        _write(terminal(way.line, 1_000, block=True))  # once more without the frame, so that it can be copied
     _write()
 
 

@@ -55,6 +55,9 @@ def _safe(report: Report, policy: Policy, situation: Situation, rules: tuple[str
     approved = _counts(report, situation)
     if approved:
         return _allowed(approved, rules)
+    if _person(situation) and (name := _doubtful_name(report)):
+        reason = "It holds only explained data, but under a name that a person should look at first."
+        return Decision("ask", "full", _offers(policy.safe_offers), (*rules, name, "safe.person.ask"), reason)
     if _person(situation):
         if policy.safe_person == "allow":
             reason = f"It holds only explained data, which the policy {policy.name!r} loads without a question."
@@ -110,8 +113,16 @@ def _danger(report: Report, policy: Policy, situation: Situation, rules: tuple[s
 
 def _lookalike(report: Report) -> str:
     """The rule that says that the name stands for another one; empty where none does."""
-    found = (f.rule for f in report.findings if f.rule.startswith("name.") and f.severity is Severity.CRITICAL)
-    return next(found, "")
+    return _about_name(report, Severity.CRITICAL)
+
+
+def _doubtful_name(report: Report) -> str:
+    """The rule that says that the name may be taken for another one's; empty where none does."""
+    return _about_name(report, Severity.MEDIUM)
+
+
+def _about_name(report: Report, least: Severity) -> str:
+    return next((f.rule for f in report.findings if f.rule.startswith("name.") and f.severity >= least), "")
 
 
 def _counts(report: Report, situation: Situation) -> Approval | None:

@@ -26,8 +26,9 @@ RULES = {
 }
 NO_NAMESPACE = "name.no-namespace"
 
-_FLOOR_FROM = Severity.MEDIUM
-"""A name with a finding of this severity is never one click: a person has to look at whose it is."""
+_FLOOR_FROM = Severity.HIGH
+"""Severity of a finding about a name from which the verdict is *review* at least. The policy makes a full question of
+lesser ones, from medium on; where nobody can be asked they change nothing: re-uploads are common, and mostly honest."""
 
 _MEANINGS = {
     "affix": "Anybody can register a known name with a word added to it, and publish what they like under it.",
@@ -119,8 +120,7 @@ def _with(report: Report, found: NameRisk, first: Resemblance) -> Report:
 
 
 def _flagged(report: Report, finding: Finding) -> Report:
-    serious = finding.severity >= _FLOOR_FROM
     findings = tuple(sorted((finding, *report.findings), key=lambda f: -f.severity))
-    summary = (finding.message, *report.summary) if serious else report.summary
-    floor = max(report.floor, Verdict.REVIEW) if serious else report.floor
+    summary = (finding.message, *report.summary) if finding.severity >= Severity.MEDIUM else report.summary
+    floor = max(report.floor, Verdict.REVIEW) if finding.severity >= _FLOOR_FROM else report.floor
     return replace(report, findings=findings, summary=summary, floor=floor)

@@ -82,6 +82,7 @@ class NameRisk:
         return f"[{self.risk.upper()}] {self.repo_id} -> {self.reason}"
 
 
+@functools.lru_cache(maxsize=256)
 def assess(repo_id: str) -> NameRisk:
     """What the name says: a trusted publisher, a look-alike, no namespace, or nothing in particular."""
     owner = repo_id.rpartition("/")[0]

@@ -69,6 +69,7 @@ def test_only_a_loader_that_can_do_it_offers_it() -> None:
         with_way(Verdict.DANGER, dataclasses.replace(WAY, arguments=())), decision(Verdict.DANGER)
     ).instead
     assert not question(sample(Verdict.DANGER), decision(Verdict.DANGER)).instead
+    assert not question(with_way(Verdict.SAFE), decision(Verdict.SAFE)).instead, "explained data stays one click"
 
 
 @pytest.mark.parametrize("verdict", [Verdict.REVIEW, Verdict.DANGER, Verdict.UNVERIFIABLE])

@@ -149,10 +149,12 @@ def test_a_lookalike_is_never_one_click(name: str, form: str) -> None:
     report = with_name(on_the_hub(name, sample(Verdict.SAFE)))
     decision = decide(report, presets()["balanced"], Situation(person=True))
     assert (decision.action, decision.form) == ("ask", form)
-    assert report.verdict is (Verdict.SAFE if form == "compact" else Verdict.REVIEW)
+    doubtful = report.top_severity is Severity.MEDIUM
+    assert report.verdict is (Verdict.SAFE if form == "compact" or doubtful else Verdict.REVIEW)
+    nobody = decide(report, presets()["balanced"], Situation(person=False))
+    assert nobody.action == ("allow" if report.verdict is Verdict.SAFE else "deny")
     if form == "danger":
         assert "always" not in decision.offers
-        assert decide(report, presets()["balanced"], Situation(person=False)).action == "deny"
 
 
 def test_the_question_says_what_was_meant() -> None:
