@@ -56,7 +56,7 @@ def turn(running: Any | None) -> Iterator[None]:
                 from zmq.constants import PollEvent
 
                 # Before ipykernel 7 the first question may depend on this thread to read its messages.
-                running.shell_stream.flush(PollEvent.POLLIN)
+                running.shell_stream.flush(PollEvent.POLLIN | PollEvent.POLLOUT)
     try:
         if ended.is_set():
             raise CellEnded

@@ -118,6 +118,13 @@ class View:
             if control.comm is not None and control.comm.comm_id == comm_id and hasattr(control, "value"):
                 control.value = value
 
+    def settle(self, page: str) -> None:
+        """Show what was decided, and nothing to press, in pages that have only the widget and not the cell's output."""
+        before = [widget for child in self.root.children for widget in _walk(child)]
+        self.root.children = (self._html(page),)
+        for widget in before:
+            widget.close()
+
     def close(self) -> None:
         """Take the widgets away on both sides. The display has to show something else by then."""
         for widget in _walk(self.root):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nbguard.gate import faces, turns
 from nbguard.gate.answer import INTERRUPTED, Answer, Question, outcome, person
 from nbguard.gate.machine import Effect, Machine
-from nbguard.gate.pump import Tap, TapUnavailable
+from nbguard.gate.pump import Tap, TapUnavailable, asks_state
 from nbguard.gate.slot import Slot, take
 from nbguard.gate.view import TYPE_INSTEAD, View
 from nbguard.report import html as report_html
@@ -60,6 +60,7 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
         )  # fmt: skip
         view = View(report, decision, asked, machine, loader=request.loader)
         slot: Slot | None = None
+        tap: Tap | None = None
         last = INTERRUPTED
         try:
             with Tap(running, view.comm_ids) as tap, _cell_end(machine):
@@ -75,13 +76,18 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
                 slot = None
             raise
         finally:
-            if slot is not None:
-                show_static(slot, report, decision, last, loader=request.loader)
-            _close_later(running, view)
+            page = "" if slot is None else show_static(slot, report, decision, last, loader=request.loader)
+            if tap is not None and tap.another_page and page:
+                view.settle(page)
+            else:
+                _close_later(running, view)
 
 
-def show_static(slot: Slot, report: Report, decision: Decision | None, told: Outcome, *, loader: str = "") -> None:
-    """What stays in the notebook: the verdict, what became of the load, and the report, without anything that acts."""
+def show_static(slot: Slot, report: Report, decision: Decision | None, told: Outcome, *, loader: str = "") -> str:
+    """What stays in the notebook: the verdict, what became of the load, and the report, without anything that acts.
+
+    Returns its HTML.
+    """
     from nbguard.report.model import Verdict
 
     if report.verdict is Verdict.SAFE:
@@ -91,6 +97,7 @@ def show_static(slot: Slot, report: Report, decision: Decision | None, told: Out
         opened = report.verdict is Verdict.UNVERIFIABLE  # nothing was asked before this, so nobody has read it yet
         page = report_html.render(report, decision, outcome=told, loader=loader, opened=opened)
         slot.show_static(page, report_text.render(report, decision, outcome=told))
+    return page
 
 
 def _close_later(running: Any, view: View) -> None:
@@ -115,7 +122,10 @@ def _serve(tap: Tap, view: View, machine: Machine) -> None:
             message = tap.next(TICK)
             if message is not None:
                 with tap.serving(message):
-                    _take(message, view, machine)
+                    if asks_state(message["header"]["msg_type"], message["content"]):
+                        tap.send_state(message)
+                    else:
+                        _take(message, view, machine)
             if hint is None and not machine.shown and time.monotonic() - started > UNSEEN:
                 hint = Slot()
                 hint.show_static(
@@ -133,9 +143,6 @@ def _take(message: dict[str, Any], view: View, machine: Machine) -> None:
     comm_id = str(message["content"].get("comm_id"))
     data = message["content"].get("data")
     data = data if isinstance(data, dict) else {}
-    if data.get("method") == "request_state":
-        view.resend(comm_id)
-        return
     effect = machine.receive(message)
     if effect is Effect.UNSHOWABLE:
         raise TapUnavailable("the page shows no controls")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Dialog, Locator, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 _ARGUMENTS = [
@@ -212,7 +212,14 @@ class Notebook:
         self.messages: list[str] = []
         """What the page logged, errors and dialogs included."""
         page.on("console", lambda message: self.messages.append(message.text))
-        page.on("dialog", lambda dialog: (self.messages.append(f"DIALOG {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._dialog)
+
+    def _dialog(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":  # leaving a page with unsaved work, which is what the test wants
+            dialog.accept()
+            return
+        self.messages.append(f"DIALOG {dialog.message}")
+        dialog.dismiss()
 
     def close(self) -> None:
         """Leave without a question about unsaved work."""
