@@ -284,8 +284,9 @@ def _go_on(original: Callable[..., Any], call: Call, grant: Grant, file: OpenedF
     elif call.loader.hand == "handle":
         call.set(call.name, _like(call.source, file.load_path()))
     elif call.loader.hand != "same":
-        single = replace(grant.opened, files=(file,), kind="path")
-        call.set(call.name, _like(call.source, stage(call, single)))
+        beside = tuple(f for f in grant.opened.files if f is not file)
+        files = replace(grant.opened, files=(file, *beside), kind="path")
+        call.set(call.name, _like(call.source, stage(call, files)))
     result = original(*call.bound.args, **call.bound.kwargs)
     if not file.unchanged():
         raise walk.violation(grant, "a file was changed while it was being loaded.")

@@ -52,6 +52,7 @@ def model_files(call: Call) -> Opened | None:
 def _shards(name: str) -> Opened:
     """An index of weights and the files beside it that it names; what it names elsewhere is not opened."""
     from nbguard.artifact.sources import open_files
+    from nbguard.scanners.kinds.keras import first_shard
 
     root, base = os.path.split(os.path.abspath(name))
     with open(name, "rb") as file:
@@ -61,7 +62,7 @@ def _shards(name: str) -> Opened:
         values = table.values() if isinstance(table, dict) else ()
     except (ValueError, KeyError, TypeError, RecursionError):
         values = ()  # the scan says what is wrong with it
-    named = {n for v in values for n in (v if isinstance(v, list) else [v]) if isinstance(n, str)}
+    named = {first_shard(base)} | {n for v in values for n in (v if isinstance(v, list) else [v]) if isinstance(n, str)}
     there = sorted(n for n in named if os.path.basename(n) == n and os.path.isfile(os.path.join(root, n)))
     opened = open_files(root, [base, *there], target=name, kind="path")
     opened.provenance.update({"source": "file", "path": os.path.join(root, base)})

@@ -65,11 +65,19 @@ def _shards(job: Job, index: dict[str, object], facts: Facts) -> None:
     if not isinstance(table, dict):
         return
     named = [n for v in table.values() for n in (v if isinstance(v, list) else [v])]
+    if (first := first_shard(job.name)) in job.companions:
+        named.append(first)
     facts.companions = sorted({n for n in named if isinstance(n, str) and n in job.companions})
     missing = sorted({str(n) for n in named if not isinstance(n, str) or n not in job.companions})
     if missing:
         message = f"It names weights that are not beside it: {', '.join(missing)[:200]}."
         facts.unverifiable("keras.shards", job.path, job.location, message)
+
+
+def first_shard(index: str) -> str:
+    """The file that Keras opens before it looks at the index: `m.weights.json` → `m_00000.weights.h5`."""
+    stem = index.rsplit("/", 1)[-1].removesuffix(".json").replace(".weights", "")
+    return f"{stem}_00000.weights.h5"
 
 
 def is_archive(names: Sequence[str]) -> bool:
