@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from nbguard.scanners import config_classes
+from nbguard.scanners import config_classes, templates
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 
@@ -50,6 +50,8 @@ def judge(job: Job) -> Facts | None:
     facts = plain(job, "json")
     for finding, verdict in config_classes.findings(job.path, value):
         facts.add(finding, verdict)
+    for where, source in templates.in_configuration(value):
+        templates.judge(job, source, where, facts, pin=False)
     if name not in NAMES:
         return facts
     folder = job.path.rpartition("/")[0]

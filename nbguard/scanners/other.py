@@ -20,6 +20,8 @@ _SCRIPT = re.compile(
     rb"^\s*(?:#!.*\b(?:python|sh|bash|perl|node)\b|(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty)\b)", re.M
 )
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
+_TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z")
+"""Where transformers looks for templates (`utils/hub.py`, `CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`)."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _DOCUMENTS = (".md", ".rst", ".html", ".htm", ".ipynb")
 
@@ -103,6 +105,11 @@ def _text(job: Job) -> Facts:
         elif job.suffix == ".json" and job.name.rsplit("/", 1)[-1] in configs.NAMES:
             return unverifiable(job, "json", "json.size", "The configuration is larger than any real one.")
     facts = plain(job, "text")
+    if _TEMPLATE.search(job.name):
+        from nbguard.scanners import templates
+
+        source = job.view.read(0, job.size).decode("utf-8", "surrogateescape")
+        templates.judge(job, source, "", facts, pin=False)
     match = None if job.suffix in _DOCUMENTS else _SCRIPT.search(job.head)
     if match is not None:
         facts.add(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 from nbguard.formats.jinja_template import Tag, TemplateError, Token, tags
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
@@ -35,10 +36,22 @@ def _usual() -> dict[str, frozenset[str]]:
     return table("templates")
 
 
-def judge(job: Job, source: str, where: str, facts: Facts) -> None:
-    """Add what a template could do, and pin it. `where` says what holds it."""
+def in_configuration(value: Any) -> list[tuple[str, str]]:
+    """(where, source) of the chat templates in a tokenizer's or processor's configuration: one, or several."""
+    held = value.get("chat_template") if isinstance(value, dict) else None
+    if isinstance(held, list):
+        named = [(str(t.get("name"))[:60], t.get("template")) for t in held if isinstance(t, dict)]
+        return [(f"chat_template {name}", source) for name, source in named if isinstance(source, str)]
+    if isinstance(held, dict):
+        return [(f"chat_template {name[:60]}", source) for name, source in held.items() if isinstance(source, str)]
+    return [("chat_template", held)] if isinstance(held, str) else []
+
+
+def judge(job: Job, source: str, where: str, facts: Facts, *, pin: bool = True) -> None:
+    """Add what a template could do. `where` says what holds it; a small file is pinned as a whole without `pin`."""
     digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
-    facts.code.append(CodeFile(f"{job.path}!{where}"[:500], digest, "template"))
+    if pin:
+        facts.code.append(CodeFile(f"{job.path}!{where}"[:500], digest, "template"))
     if len(source) > MAX_TEMPLATE:
         facts.unverifiable("template.size", job.path, where[:200], "The chat template is longer than any real one.")
         return

@@ -234,6 +234,20 @@ class TestSession:
             onnxruntime.SessionOptions().register_custom_ops_library(str(tmp_path / "operators.so"))
 
 
+@pytest.mark.usefixtures("guarded", "fooled")
+class TestWithAScannerThatWasFooled:
+    @pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "*/_ORT_MEM_ADDR_/*"])
+    def test_nothing_outside_of_what_was_scanned_is_read(self, person: Any, tmp_path: Path, location: str) -> None:
+        (tmp_path / "secret").write_bytes(b"k" * 48)
+        inner = tmp_path / "inner"
+        inner.mkdir()
+        place = with_data_beside(inner, location)
+        with pytest.raises(LoadBlocked):
+            onnx.load(place)
+        with pytest.raises(LoadBlocked):
+            onnxruntime.InferenceSession(place)
+
+
 def test_a_stream_keeps_its_place(person: Any, guarded: None) -> None:
     stream = io.BytesIO(b"before" + model().SerializeToString())
     stream.seek(6)

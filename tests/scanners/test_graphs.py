@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
 import nbguard
@@ -197,3 +199,30 @@ def test_what_real_templates_do_without_is_told(source: str) -> None:
 
 def test_what_is_no_template_is_unverifiable() -> None:
     assert judged("{% if").verdict is Verdict.UNVERIFIABLE
+
+
+BAD, GOOD = "{{ ''.__class__ }}", "{{ messages[0].content }}"
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "verdict"),
+    [
+        ("tokenizer_config.json", {"chat_template": GOOD}, Verdict.SAFE),
+        ("tokenizer_config.json", {"chat_template": BAD}, Verdict.DANGER),
+        ("tokenizer_config.json", {"chat_template": [{"name": "tools", "template": BAD}]}, Verdict.DANGER),
+        ("chat_template.json", {"chat_template": BAD}, Verdict.DANGER),
+        ("chat_template.jinja", GOOD, Verdict.SAFE),
+        ("chat_template.jinja", BAD, Verdict.DANGER),
+        ("additional_chat_templates/tools.jinja", BAD, Verdict.DANGER),
+        ("notes.jinja", BAD, Verdict.SAFE),
+    ],
+)
+def test_templates_of_tokenizers_are_read(tmp_path: Path, name: str, held: Any, verdict: Verdict) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "model.safetensors")
+    place = tmp_path / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(held if isinstance(held, str) else json.dumps(held))
+    report = nbguard.scan(str(tmp_path))
+    assert report.verdict is verdict
+    assert not report.contract.code
