@@ -209,8 +209,6 @@ def test_a_link_out_of_the_folder_is_unverifiable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"\x89HDF\r\n\x1a\n" + bytes(40), "hdf5"),
-        (b"\x1c\0\0\0TFL3" + bytes(40), "tflite"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "zstandard"),
         (b"\xac\xed\x00\x05sr", "java-serialized"),
         (b"\x00\x01\x02\xff" * 50, "unknown"),
