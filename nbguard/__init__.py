@@ -82,8 +82,8 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """`%unload_ext nbguard`: every loader is again what it was."""
-    from nbguard import hooks, magics
+    """`%unload_ext nbguard`: every loader is again what it was, where the site lets that be."""
+    from nbguard import magics
 
+    magics.switch_off("%unload_ext nbguard")
     magics.unregister(shell)
-    hooks.uninstall()

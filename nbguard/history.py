@@ -7,7 +7,7 @@ recent(1)          # the last one
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,13 @@ class Seen:
 
 _lock = threading.Lock()
 _seen: deque[Seen] = deque(maxlen=KEPT)
+_counts: Counter[str] = Counter()
 
 
 def note(report: Report, what: str) -> None:
     with _lock:
         _seen.append(Seen(report, what))
+        _counts[what] += 1
 
 
 def recent(number: int = 1) -> Seen | None:
@@ -46,3 +48,9 @@ def all_seen() -> tuple[Seen, ...]:
     """The oldest first."""
     with _lock:
         return tuple(_seen)
+
+
+def counts() -> dict[str, int]:
+    """How often each thing happened in this session: `scanned`, `load.allowed`, `load.refused`, …"""
+    with _lock:
+        return dict(_counts)

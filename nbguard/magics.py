@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nbguard.report.model import Report
 
-COMMANDS = ("scan", "preflight", "status", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
 
 
 @magics_class
@@ -44,7 +44,9 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         " digest",
     )
     @argument("--revision", help="branch, tag or commit of a Hub repository")
-    @argument("--reason", default="", help="approve, revoke: why, for whoever reads the approvals or the audit log")
+    @argument(
+        "--reason", default="", help="approve, revoke, off: why, for whoever reads the approvals or the audit log"
+    )
     @argument("--expires", help="approve: 30d, 12h, 4w, 2027-01-31 or never (default: as the policy says)")
     @argument(
         "--i-accept-danger", action="store_true", help="approve even what is dangerous, where the policy counts that"
@@ -64,6 +66,7 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             %safemodel scan org/name --revision main
             %safemodel preflight
             %safemodel status
+            %safemodel off --reason "comparing with another scanner"
             %safemodel report 2
             %safemodel approve model.pt --expires 30d --reason "our own trainer"
             %safemodel revoke 1f2e3d4c --reason "superseded"
@@ -118,6 +121,16 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         from nbguard.commands import status
 
         status.show(self.shell)
+
+    def _on(self, options: argparse.Namespace) -> None:
+        from nbguard.commands import switch
+
+        print(switch.on())
+
+    def _off(self, options: argparse.Namespace) -> None:
+        from nbguard.commands import switch
+
+        print(switch.off(options.reason))
 
     def _report(self, options: argparse.Namespace) -> None:
         from nbguard import history
@@ -191,6 +204,13 @@ def unregister(shell: Any) -> None:
     turns.unwatch(shell)
 
 
+def switch_off(reason: str) -> None:
+    """Take the guard away, or raise UsageError with the sentence that says why not."""
+    from nbguard.commands import switch
+
+    _in_one_sentence(lambda: switch.off(reason))
+
+
 def _run_cell(shell: Any, cell: str) -> None:
     """A refusal stays the exception that it is, as in any cell; only what cannot be done at all is a sentence."""
     __tracebackhide__ = True
@@ -203,7 +223,7 @@ def _run_cell(shell: Any, cell: str) -> None:
         raise UsageError(str(error)) from None
 
 
-def _in_one_sentence(act: Callable[[], None]) -> None:
+def _in_one_sentence(act: Callable[[], object]) -> None:
     """Run `act`; what goes wrong on purpose is a sentence, not a traceback through nbguard."""
     from nbguard.errors import NbguardError
 
@@ -239,7 +259,7 @@ def _one(options: argparse.Namespace, what: str) -> str:
     return word
 
 
-__all__ = ["SafeModelMagics", "register", "show", "unregister"]
+__all__ = ["SafeModelMagics", "register", "show", "switch_off", "unregister"]
 
 if sys.flags.optimize >= 2:  # -OO strips docstrings, which hold what `%safemodel?` shows
     SafeModelMagics.safemodel.__doc__ = "Say what loading a model would do, and keep what was decided about it."

@@ -30,6 +30,9 @@ MODES: tuple[str, ...] = get_args(Mode)
 SITE_FILE = Path("/etc/nbguard/config.toml")
 """Not movable by the environment: what a user can move does not bind that user."""
 
+_PERMISSIONS = ("user_may_relax", "user_may_turn_off")
+"""What only a site can say: which of its own rules its users may leave."""
+
 MAX_CONFIG_BYTES = 1 << 20
 """A configuration file is a few lines; anything larger is not one."""
 
@@ -66,6 +69,9 @@ class Settings:
     """Days after which whole segments are deleted; 0: never."""
     audit_keep_segments: int = 0
     """Finished segments that are kept; 0: all."""
+    may_turn_off: bool = True
+    """Whether a user may switch the interception off in a session (`%safemodel off`): without a site's configuration
+    yes, with one only where it says `user_may_turn_off = true`, or lets users relax it."""
     problems: tuple[str, ...] = ()
     """Sentences: what could not be understood. Where there is one, `policy` is `strict` and `mode` is `enforce`."""
     notes: tuple[str, ...] = ()
@@ -96,12 +102,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     site = _file_layer("the site's configuration", SITE_FILE, False, problems, site=True)
     bound = bool(site.values) and site.values.get("user_may_relax") is not True
     settings = _apply(settings, site, False, notes)
+    settings = replace(settings, may_turn_off=site.values.get("user_may_turn_off", not bound))
     user_path, named = _user_file(env)
     user = _file_layer("your configuration", user_path, named, problems, site=False)
     settings = _apply(settings, user, bound, notes)
     settings = _apply(settings, _environment_layer(env, problems), bound, notes)
     if problems:
-        return replace(settings, policy="strict", mode="enforce", problems=tuple(problems), notes=tuple(notes))
+        return replace(
+            settings, policy="strict", mode="enforce", may_turn_off=False, problems=tuple(problems), notes=tuple(notes)
+        )
     return replace(settings, notes=tuple(notes))
 
 
@@ -184,11 +193,11 @@ def _checked(where: str, data: Mapping[str, Any], problems: list[str], *, site: 
             choices = _policy_names()
         elif key == "mode":
             choices = MODES
-        elif key == "user_may_relax" and site:
+        elif key in _PERMISSIONS and site:
             if isinstance(value, bool):
                 good[key] = value
             else:
-                problems.append(f"{where}: user_may_relax must be true or false.")
+                problems.append(f"{where}: {key} must be true or false.")
             continue
         elif key == "scan" and isinstance(value, dict):
             _check_limits(where, value, problems, good)
@@ -227,7 +236,7 @@ def _policy_names() -> tuple[str, ...]:
 
 def _apply(settings: Settings, layer: _Layer, bound: bool, notes: list[str]) -> Settings:
     """`settings` with the layer's values; where it is `bound`, only those that are at least as strict."""
-    values = {key: value for key, value in layer.values.items() if key != "user_may_relax"}
+    values = {key: value for key, value in layer.values.items() if key not in _PERMISSIONS}
     if bound:
         for key in [k for k, v in values.items() if _laxer(k, v, values, settings)]:
             notes.append(

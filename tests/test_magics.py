@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import nbguard
-from nbguard import completion, history
+from nbguard import completion, history, magics
 from nbguard.approvals import AuditLog, Store
 from nbguard.commands import cells
 from nbguard.errors import LoadBlocked
@@ -63,7 +63,8 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
     made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     made.run_line_magic("load_ext", "nbguard")
     yield made
-    made.run_line_magic("unload_ext", "nbguard")
+    nbguard.uninstall()  # not %unload_ext: a test may have spoilt the audit log, and then that is refused
+    magics.unregister(made)
     InteractiveShell.clear_instance()
 
 

@@ -6,7 +6,10 @@ show(get_ipython())
 from __future__ import annotations
 
 import html
+import sys
 from typing import Any
+
+from nbguard.report.words import plural
 
 
 def show(shell: Any) -> None:
@@ -36,10 +39,12 @@ def lines() -> list[tuple[str, str]]:
     }
     out = [
         ("nbguard", __version__),
-        ("Interception", "on" if hooks.installed() else "off: nothing is stopped (%load_ext nbguard turns it on)"),
+        ("Interception", _interception(hooks.installed(), found.may_turn_off)),
+        ("Guarded", _guarded() if hooks.installed() else "nothing"),
         ("Policy", f"{found.policy}: {policy.current().about}"),
         ("Mode", f"{found.mode}: {mode[found.mode]}"),
         ("Questions", asks[gate.frontend()]),
+        ("This session", _session(history.counts())),
         ("Approvals", _approvals()),
         ("Audit log", _audit()),
         ("Data", terminal(str(found.data_dir))),
@@ -52,6 +57,48 @@ def lines() -> list[tuple[str, str]]:
         for number, one in enumerate(reversed(seen[-10:]), 1)
     ]
     return out
+
+
+def _interception(on: bool, may_turn_off: bool) -> str:
+    if not on:
+        return "off: nothing is stopped; %safemodel on switches it on"
+    return "on" if may_turn_off else "on; this site does not let it be switched off"
+
+
+def _guarded() -> str:
+    """`14 loaders of joblib, pickle and torch; 31 more when their libraries are imported`."""
+    from nbguard.hooks.loaders import table
+
+    here, later = [], 0
+    for loader in table():
+        library = loader.module.partition(".")[0] or loader.name.partition(".")[0]
+        if loader.module in sys.modules or (not loader.module and library in sys.modules):
+            here.append(library)
+        else:
+            later += 1
+    libraries = sorted(set(here))
+    more = f"; {later} more when their libraries are imported" if later else ""
+    return f"{plural(len(here), 'loader')} of {', '.join(libraries) or 'no library yet'}{more}"
+
+
+_TOLD = {
+    "load.allowed": "loaded without a question",
+    "load.settled": "covered by an answer before",
+    "load.nested": "part of another load",
+    "load.accepted": "accepted once",
+    "load.approved": "always allowed",
+    "load.refused": "refused",
+    "load.interrupted": "interrupted",
+    "load.violation": "stopped by their contract",
+    "load.not_stopped": "not stopped, for the mode only watches",
+    "scanned": "only scanned",
+}
+"""Event → what became of a load, in the order in which it is told."""
+
+
+def _session(counts: dict[str, int]) -> str:
+    told = [f"{counts[event]:,} {words}" for event, words in _TOLD.items() if counts.get(event)]
+    return ", ".join(told) or "no load yet"
 
 
 def _approvals() -> str:
