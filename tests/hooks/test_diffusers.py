@@ -286,20 +286,6 @@ def test_the_index_names_what_is_no_component(
         DiffusionPipeline.from_pretrained(push(hub, changed(files, unet=named)))
 
 
-# one file
-
-
-def test_a_single_checkpoint(person: Person, hub: Hub, files: dict[str, bytes], tmp_path: Path, marker: Path) -> None:
-    from diffusers import StableDiffusionPipeline
-
-    person.choice = "refuse"
-    (tmp_path / "model.ckpt").write_bytes(hostile_zip(marker))
-    with pytest.raises(LoadBlocked):
-        StableDiffusionPipeline.from_single_file(str(tmp_path / "model.ckpt"))
-    assert person.asked[0].verdict is Verdict.DANGER
-    assert not marker.exists()
-
-
 def test_uninstalling_gives_everything_back(person: Person) -> None:
     hooks.uninstall()
     before = DiffusionPipeline.from_pretrained.__func__.__code__
