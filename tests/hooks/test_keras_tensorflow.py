@@ -362,6 +362,16 @@ def test_a_lite_model_loads_as_it_was(person: Any, tmp_path: Path) -> None:
     assert person.verdicts == ["safe"]  # one line of a person's code, one question
 
 
+def test_checkpoints_are_their_index_and_their_data(person: Any, tmp_path: Path) -> None:
+    saved, again = tf.Variable(tf.ones((5,))), tf.Variable(tf.zeros((5,)))
+    path = tf.train.Checkpoint(v=saved).save(str(tmp_path / "ck"))
+    tf.train.Checkpoint(v=again).restore(path).assert_consumed()
+    assert again.numpy().tolist() == [1] * 5
+    assert person.verdicts == ["safe"]
+    assert sorted(f.path for f in person.reports[0].files) == ["ck-1.data-00000-of-00001", "ck-1.index"]
+    assert not any(f.inert for f in person.reports[0].files)
+
+
 @pytest.mark.usefixtures("nobody")
 def test_a_library_of_operations_is_native_code(tmp_path: Path) -> None:
     (tmp_path / "ops.so").write_bytes(b"\x7fELF" + bytes(100))
@@ -381,6 +391,10 @@ def test_the_verdicts_of_keras_2(person: Any, tmp_path: Path) -> None:
     for name in ("model.h5", "model.keras", "model"):
         loaded = tf_keras.models.load_model(tmp_path / name, compile=False)
         assert np.allclose(loaded(X), model(X))
+    model.save_weights(tmp_path / "weights")  # a checkpoint of TensorFlow
+    model.save_weights(tmp_path / "model.weights.h5")
+    for name in ("weights", "model.weights.h5", "model"):
+        model.load_weights(tmp_path / name)
     assert {r.verdict for r in person.reports} == {Verdict.SAFE}
     harm = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Lambda(touches(tmp_path / "marker"))])
     (tmp_path / "marker").unlink(missing_ok=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
     from nbguard.hooks.grants import Grant
 
+_INDEX = ".index"
 _VARIABLES = re.compile(r".+\.data-\d{5}-of-\d{5}\Z")
 
 
@@ -41,6 +42,33 @@ def saved_model(call: Call) -> Opened | None:
             file.close()
         files.append(copy)
     return replace(opened, files=tuple(files))
+
+
+def checkpoint(call: Call) -> Opened | None:
+    """The index and the data files of a checkpoint, which is named by what their names begin with."""
+    from nbguard.artifact.sources import open_files
+
+    source = call.source
+    if not isinstance(source, str | os.PathLike) or not os.path.isfile(os.fspath(source) + _INDEX):
+        return folder()(call)
+    name = os.fspath(source)
+    root, base = os.path.split(os.path.abspath(name))
+    data = sorted(n for n in os.listdir(root) if n.startswith(f"{base}.data-") and _VARIABLES.match(n))
+    call.form = "path"
+    opened = open_files(root, [base + _INDEX, *data], target=name, kind="path")
+    opened.provenance.update({"source": "file", "path": os.path.join(root, base)})
+    return opened
+
+
+def staged(call: Call, grant: Grant) -> None:
+    """Give the loader a private folder of links, and the name in it by which it knows the checkpoint."""
+    from nbguard.hooks.loaders.declared import stage
+
+    place = stage(call, grant.opened)
+    whole = os.fspath(call.given)
+    if grant.opened.files[0].path == os.path.basename(whole) + _INDEX:
+        place = place.removesuffix(_INDEX)
+    call.set(call.name, place)
 
 
 def kept(call: Call, grant: Grant, result: Any) -> Any:

@@ -275,6 +275,8 @@ def _checkpoint(job: Job, facts: Facts) -> None:
     if odd:
         name = odd[0].name[:100]
         _review(job, facts, "", f"{len(odd)} of its values are objects that only their own operations read: {name}.")
+    stem = job.name.rsplit("/", 1)[-1].removesuffix("index")
+    facts.companions = sorted(c for c in job.companions if c.startswith(stem) and _DATA.match(c))
     facts.marks.append(tf_bundle.digest(entries))
     facts.counts.update(tensors=len(entries), tensor_bytes=sum(e.size for e in entries))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbguard.hooks.loaders import keras_
+from nbguard.hooks.loaders import keras_, tensorflow_
 from nbguard.hooks.loaders.entry import Loader
 
 _ENFORCED = (
@@ -85,9 +85,10 @@ LOADERS = (
         module="tf_keras.src.engine.training",
         function="Model.load_weights",
         source=("filepath",),
-        opens=keras_.model_files,
-        hand="staged",
-        asks_about="the file",
+        opens=tensorflow_.checkpoint,
+        hand="same",
+        prepare=tensorflow_.staged,
+        asks_about="the file, the folder, or the files of a checkpoint",
         enforced="the scanned handles",
         scanned=_WEIGHTS,
     ),

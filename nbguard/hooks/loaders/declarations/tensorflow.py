@@ -42,7 +42,25 @@ def _lite(package: str, tested: bool) -> tuple[Loader, ...]:
     )
 
 
+def _checkpoint(function: str) -> Loader:
+    return Loader(
+        name=f"tf.train.Checkpoint.{function}",
+        module="tensorflow.python.checkpoint.checkpoint",
+        function=f"Checkpoint.{function}",
+        source=("save_path",),
+        opens=tensorflow_.checkpoint,
+        hand="same",
+        passes_library=True,
+        asks_about="the index and the data files",
+        enforced="nothing more than the answer: the values are numbers, and some are read later",
+        scanned="the index: names, types, places; values that only their own operations read",
+        group="tensorflow",
+    )
+
+
 LOADERS = (
+    _checkpoint("restore"),
+    _checkpoint("read"),
     Loader(
         name="tf.saved_model.load",
         module="tensorflow.python.saved_model.load",
