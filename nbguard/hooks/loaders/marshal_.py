@@ -21,6 +21,7 @@ from nbguard.hooks.loaders.declarations.streams import MARSHAL
 from nbguard.hooks.loaders.declared import guarded_call
 from nbguard.hooks.loaders.entry import Loader
 from nbguard.hooks.short_traces import shorten
+from nbguard.hooks.walls import scope
 
 
 def guard(hooks: Installed, marshal: ModuleType) -> None:
@@ -30,12 +31,17 @@ def guard(hooks: Installed, marshal: ModuleType) -> None:
 
 
 def _for_a_person(loader: Loader, original: Callable[..., Any]) -> Callable[..., Any]:
-    frame_of, kind_of = sys._getframe, caller.kind_of
+    frame_of, kind_of, held = sys._getframe, caller.kind_of, scope.held
 
     @functools.wraps(original)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         frame = frame_of(1)
-        if frame.f_code.co_filename.startswith("<frozen ") or kind_of(frame) != "person":
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            if held() is None:
+                return original(*args, **kwargs)
+            with scope.outside():  # an import in the middle of a load, which its walls judge by the module's file
+                return original(*args, **kwargs)
+        if kind_of(frame) != "person":
             return original(*args, **kwargs)
         try:
             return guarded_call(loader, original, *args, **kwargs)
