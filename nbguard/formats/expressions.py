@@ -16,12 +16,13 @@ MAX_TEXT = 20_000
 """Characters of one expression."""
 MAX_EXPONENT = 64
 MAX_NUMBER = 1 << 128
+_POWERS = frozenset({"Pow", "PowByNatural", "FloatPow", "LShift"})
 _WORD = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
-_TEXT = re.compile(r"[\w .-]*\Z", re.ASCII)
+_TEXT = re.compile(r"(?!.*__)[\w .-]*\Z", re.ASCII)
 """What a text in an expression may hold: names of symbols, keys of inputs, decimal numbers."""
 _NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.Load, ast.operator,
-    ast.unaryop, ast.boolop, ast.cmpop, ast.keyword,
+    ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
 
 
@@ -58,8 +59,13 @@ def _odd(node: ast.AST, functions: Set[str], methods: Set[str], subscripts: bool
             return None if abs(number) < MAX_NUMBER or number == float("inf") else "a number beyond measure"
         case ast.Constant(value=str(text)):
             return None if _TEXT.match(text) else "text of its own"
-        case ast.Call(func=ast.Name(id=name)):
+        case ast.Call(func=ast.Name(id=name), args=arguments):
+            if name in _POWERS and any(_large(inner) for inner in arguments[1:]):
+                return "a power beyond measure"
             return None if name in functions else f"a call of {name[:60]}"
+        case ast.keyword(value=value):  # `key=exec` would hand over what is called
+            plain = isinstance(value, ast.Constant) and not _large(value, 4096)
+            return None if plain else "an argument by name that is no number"
         case ast.Call(func=ast.Attribute(attr=name)):
             return None if name in methods else f"a call of {name[:60]}"
         case ast.Attribute(attr=name):
@@ -67,11 +73,16 @@ def _odd(node: ast.AST, functions: Set[str], methods: Set[str], subscripts: bool
         case ast.Subscript():
             return None if subscripts else "a subscript"
         case ast.BinOp(op=ast.Pow(), right=power):
-            small = isinstance(power, ast.Constant) and isinstance(power.value, int) and power.value <= MAX_EXPONENT
-            return None if small else "a power beyond measure"
+            return "a power beyond measure" if _large(power) or not isinstance(power, ast.Constant) else None
         case ast.BinOp(op=ast.LShift()):
             return "a power beyond measure"
     return None if isinstance(node, _NODES) else f"something else than arithmetic ({type(node).__name__})"
+
+
+def _large(tree: ast.AST, most: int = MAX_EXPONENT) -> bool:
+    """Whether a number in it is too large to raise to, or to compute with that many digits."""
+    numbers = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    return any(isinstance(n, int | float) and abs(n) > most for n in numbers)
 
 
 __all__ = ["problem"]

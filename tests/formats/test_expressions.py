@@ -6,7 +6,7 @@ import pytest
 
 from nbguard.formats.expressions import problem
 
-FUNCTIONS = frozenset({"Symbol", "Integer", "Mul", "Max"})
+FUNCTIONS = frozenset({"Symbol", "Integer", "Mul", "Max", "Pow"})
 METHODS = frozenset({"size", "math"})
 
 
@@ -17,6 +17,7 @@ METHODS = frozenset({"size", "math"})
         "2*s65 + 1",
         "Max(1, s0 // 2) >= 3",
         "s0**2 % 7",
+        "Pow(Symbol('s0'), Integer(-1))",
         "-1.5",
         "L['x']['a b'].size()[0] == L['y'][0].size()[1] and not False",
     ],
@@ -50,6 +51,12 @@ def test_arithmetic_is_in_order(text: str) -> None:
         "(" * 300 + ")" * 300,
         "a" * 30_000,
         "x['__class__']",
+        "Max(('import a',), key=exec)",
+        "Max('a.__class__')",
+        "Symbol('s', **x)",
+        "Pow(Integer(2), Integer(1000000000))",
+        "Symbol('s', precision=100000000)",
+        "2**s",
     ],
 )
 def test_everything_else_is_told(text: str) -> None:

@@ -245,7 +245,7 @@ def llama_cpp(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import llama_cpp
 
     yield llama_cpp
-    for name in ("llama_cpp", "llama_cpp.llama"):
+    for name in [n for n in sys.modules if n.partition(".")[0] == "llama_cpp"]:
         sys.modules.pop(name)
 
 
@@ -289,3 +289,24 @@ class TestLlama:
         monkeypatch.setattr(caller, "find", lambda *_: caller.Caller("library", "llama_cpp.llama"))
         assert llama_cpp.Llama.from_pretrained(str(tmp_path), place.name).mapped == [place.read_bytes()]
         assert person.verdicts == ["safe"]
+
+    @pytest.mark.parametrize("kind", ["Llava15ChatHandler", "Qwen25VLChatHandler"])
+    def test_a_projector_is_read_later_from_its_handle(
+        self, person: Any, tmp_path: Path, llama_cpp: Any, kind: str
+    ) -> None:
+        from llama_cpp import llama_chat_format
+
+        place = written(tmp_path)
+        honest = place.read_bytes()
+        handler = getattr(llama_chat_format, kind)(clip_model_path=str(place))
+        place.unlink()
+        assert handler.mapped() == honest
+        assert person.verdicts == ["safe"]
+
+    def test_a_hostile_projector_is_refused(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
+        from llama_cpp import llama_chat_format
+
+        place = written(tmp_path)
+        place.write_bytes(place.read_bytes()[:-8])
+        with pytest.raises(LoadBlocked):
+            llama_chat_format.Llava15ChatHandler(str(place))

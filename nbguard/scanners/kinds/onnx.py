@@ -176,10 +176,11 @@ def _operators(job: Job, model: OnnxModel, facts: Facts) -> None:
             _python(job, model, domain, operator, facts)
         elif operator in rules["compiled"] and domain not in STANDARD:
             _context(job, model, domain, operator, facts)
-        elif domain not in STANDARD | rules["runtime"] and (domain, operator) not in model.functions:
+        elif domain in rules["runtime"]:
+            if operator in rules["foreign"]:
+                libraries.setdefault(domain, set()).add(operator)
+        elif domain not in STANDARD and (domain, operator) not in model.functions:
             libraries.setdefault(domain, set()).add(operator)
-        elif domain == "com.microsoft" and operator in rules["foreign"]:
-            libraries.setdefault("PyTorch (com.microsoft ATen)", set()).add(operator)
     for domain, operators in list(libraries.items())[:_MAX_FINDINGS]:
         known = domain in rules["extensions"]
         facts.add(

@@ -83,6 +83,12 @@ def _model_again(call: Call, grant: Grant, result: Any) -> Any:
     return result
 
 
+def _kept(call: Call, grant: Grant, result: Any) -> Any:
+    """The handle stays open for as long as the object lives: it opens the file when it is first used."""
+    declared.keep(call, grant, call.get("self"))
+    return result
+
+
 def _safetensors(function: str, module: str, **more: Any) -> Loader:
     return Loader(
         name=f"{module}.{function}",
@@ -146,6 +152,17 @@ LOADERS = (
         arguments=("chat_format", "lora_path"),
         asks_about="the model, all its parts, and the adapter given with it",
         enforced="links to the scanned handles",
+        scanned=_GGUF,
+        tested="stand-in",
+    ),
+    Loader(
+        name="llama_cpp.llama_chat_format.Llava15ChatHandler",
+        module="llama_cpp.llama_chat_format",
+        function="Llava15ChatHandler.__init__",
+        source=("clip_model_path",),
+        finish=_kept,
+        asks_about="the model that turns pictures into tokens, for this handler and those built on it",
+        enforced=_HANDLE,
         scanned=_GGUF,
         tested="stand-in",
     ),
