@@ -150,9 +150,7 @@ def _ask(asked: list[looking.Item]) -> None:
         )
     looking.keep(asked, answer)
     held = approvals.hold([(item.report, item.opened) for item in asked], answer.who)
-    print(
-        f"Accepted for this kernel's run of the notebook: {held} of {len(asked)}. What is anything else is asked about."
-    )
+    print(f"Accepted for the notebook's run in this kernel: {held} of {len(asked)}. Anything else is asked about.")
 
 
 def _looked_into(

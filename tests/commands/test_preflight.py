@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from loopback_hub import Hub
+from loopback_hub.catalogue import files_of
 from traitlets.config import Config
 
+from nbguard import hooks
 from nbguard.approvals import session
 from nbguard.cell_loads import Reader
 from nbguard.cli import main
@@ -275,3 +278,46 @@ def test_hostile_text_in_a_notebook_drives_no_terminal(folder: Path, capsys: Any
     out = capsys.readouterr()
     assert "\x1b" not in out.out + out.err
     assert "\u202e" not in out.out + out.err
+
+
+@pytest.mark.slow
+def test_what_was_accepted_is_what_each_kind_of_loader_opens(
+    shell: InteractiveShell, folder: Path, person: Person, hub: Hub
+) -> None:
+    """Companion files, sealed copies, a repository of which a load opens a part: none is asked about again."""
+    import numpy
+    import onnx
+    import torch
+    import xgboost
+    from safetensors.torch import save_file
+
+    hooks.uninstall()  # what a guarded kernel writes is its own work, and asks nothing
+    torch.save({"w": torch.ones(3)}, folder / "state.pt")
+    torch.save({"big": torch.arange(3_000_000)}, folder / "big.pt")
+    save_file({"w": torch.ones(3)}, folder / "w.safetensors")
+    values = numpy.arange(400, dtype=numpy.float32)
+    tensor = onnx.numpy_helper.from_array(values, "t")
+    graph = onnx.helper.make_graph([], "g", [], [], [tensor])
+    onnx.save_model(onnx.helper.make_model(graph), folder / "net.onnx", save_as_external_data=True, size_threshold=0,
+                    location="net.data")  # fmt: skip
+    matrix = xgboost.DMatrix(numpy.ones((4, 2)), label=numpy.ones(4))
+    xgboost.train({"max_depth": 1}, matrix, num_boost_round=1).save_model(folder / "trees.json")
+    hooks.install()
+    repo = "demo/of-a-notebook"
+    hub.store.push(repo, files_of("demo/tiny-bert"))
+    cells = (
+        "import torch, onnx, xgboost\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel",
+        "state = torch.load('state.pt', weights_only=False)\nbig = torch.load('big.pt')",
+        "w = load_file('w.safetensors')",
+        "net = onnx.load('net.onnx')",
+        "trees = xgboost.Booster(model_file='trees.json')",
+        f"REPO = {repo!r}\nmodel = AutoModel.from_pretrained(REPO)",
+    )
+    book = notebook(folder / "n.ipynb", *cells)
+    shell.run_cell(f"%safemodel preflight {book}").raise_error()
+    assert [r.verdict for r in person.asked] == [Verdict.SAFE]
+    assert person.asked[0].target == "6 loads of this notebook"
+    for cell in cells:
+        shell.run_cell(cell).raise_error()
+    assert [r.target for r in person.asked[1:]] == []
+    assert shell.user_ns["net"].graph.initializer[0].raw_data == values.tobytes()
