@@ -109,6 +109,17 @@ def test_a_folder_loads_as_it_was(person: Any, tmp_path: Path) -> None:
     assert person.verdicts == ["safe"]
 
 
+def test_a_repository_loads_as_it_was(person: Any, hub: Any, tmp_path: Path) -> None:
+    model = sequential()
+    model.save(tmp_path / "folder", zipped=False)
+    files = {p.name: p.read_bytes() for p in (tmp_path / "folder").iterdir() if p.is_file()}
+    commit = hub.store.push("demo/keras", {**files, "README.md": b"# A model", "other.bin": b"?"})
+    assert np.allclose(keras.saving.load_model("hf://demo/keras")(X), model(X))
+    assert person.verdicts == ["safe"]
+    assert person.reports[0].artifact.commit == commit
+    assert {n.path for n in person.reports[0].not_scanned} == {"README.md", "other.bin"}
+
+
 def test_weights_load_as_they_were(person: Any, tmp_path: Path) -> None:
     model, again = Subclass(), Subclass()
     model(X), again(X)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LOADERS = ("keras.", "tf_keras.")
 _HUB = "hf://"
+_FILES = ("config.json", "metadata.json", "model.weights.h5", "model.weights.npz")
+"""Of a model that is a folder (`keras/src/saving/saving_lib.py`, `_load_model_from_dir`)."""
 _SHARDED = "weights.json"
 MAX_INDEX = 64 << 20
 
@@ -39,14 +41,24 @@ def model_files(call: Call) -> Opened | None:
     if isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
         if name.startswith(_HUB):
-            from nbguard.artifact.hub import open_repo
-
             call.form = "path"
-            return open_repo(name.removeprefix(_HUB))
+            return _repository(name.removeprefix(_HUB))
         if name.endswith(_SHARDED) and os.path.isfile(name):
             call.form = "path"
             return _shards(name)
     return folder()(call)
+
+
+def _repository(name: str) -> Opened:
+    """The model's own files of one commit; whatever else a repository holds Keras does not open."""
+    from nbguard.artifact.checkpoints import Choice
+    from nbguard.artifact.hub import list_repo, open_listing
+    from nbguard.artifact.model import NotScanned
+
+    listing = list_repo(name)
+    files = tuple(n for n in listing.sizes if n in _FILES or n.startswith("assets/"))
+    others = tuple(NotScanned(n, "Keras does not open it") for n in listing.sizes if n not in files)
+    return open_listing(listing, Choice(files, others))
 
 
 def _shards(name: str) -> Opened:
