@@ -108,12 +108,8 @@ def _named(file: str, value: Any) -> Iterator[tuple[str, str]]:
     mapping = value.get("auto_mapping")
     if file == "adapter_config.json" and isinstance(mapping, dict):
         library, name = mapping.get("parent_library"), mapping.get("base_model_class")
-        if isinstance(library, str) and isinstance(name, str) and not library.startswith(_ADAPTED):
-            yield "auto_mapping", f"{library}.{name}"
-
-
-_ADAPTED = ("transformers.", "diffusers.", "torch.nn.", "timm.")
-"""Where adapters' base models come from; peft itself asks for a list beyond transformers and diffusers."""
+        if isinstance(library, str) and library.partition(".")[0] in sys.stdlib_module_names:
+            yield "auto_mapping", f"{library}.{name}"  # peft lets in transformers and diffusers, and what it is told
 
 
 def _components(file: str, value: Any) -> Iterator[tuple[str, str, str]]:

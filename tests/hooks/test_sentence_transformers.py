@@ -145,6 +145,28 @@ def test_a_cross_encoder(hub: Hub, person: Person, cross: dict[str, bytes]) -> N
     assert [r.verdict for r in person.asked] == [Verdict.SAFE]
 
 
+def test_a_router_of_two_encoders(hub: Hub, person: Person, routed: dict[str, bytes]) -> None:
+    model = SentenceTransformer(push(hub, routed), device="cpu")
+    assert model.encode_query("a good film").shape == (8,)
+    assert len(person.asked) == 1
+    assert len([p for p in paths(person.asked[0]) if p.endswith("model.safetensors")]) == 2
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Queries and documents go through different tables of words."""
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_str(files_of("demo/tiny-bert")["tokenizer.json"].decode())
+    tables = [StaticEmbedding(words, embedding_dim=8) for _ in range(2)]
+    router = Router.for_query_document(query_modules=[tables[0]], document_modules=[tables[1]])
+    folder = tmp_path_factory.mktemp("routed")
+    SentenceTransformer(modules=[router], device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return files_below(folder)
+
+
 def test_the_commit_that_was_scanned_is_the_one_that_is_loaded(
     hub: Hub, person: Person, files: dict[str, bytes]
 ) -> None:

@@ -67,7 +67,7 @@ def _init(signature: inspect.Signature, original: Callable[..., Any], self: Any,
     more = {**given, "cache_dir": given.get("cache_folder") or os.getenv("SENTENCE_TRANSFORMERS_HOME")}
     with loading(type(self).__name__, more) as load:
         revision = given.get("revision")
-        commit = load.admit(place, revision=None if revision is None else str(revision), plan=_planned(given))
+        commit = load.admit(place, revision=None if revision is None else str(revision), plan=planned(given))
         if commit is not None and "revision" in signature.parameters:
             kwargs = {**kwargs, "revision": commit}
         building(original, type(self), self, *args, **kwargs)
@@ -84,7 +84,8 @@ def _full_name(cls: type, name: str) -> str:
     return f"{organisation}/{name}" if organisation and name.lower() not in plain else name
 
 
-def _planned(given: dict[str, Any]) -> Plan:
+def planned(given: dict[str, Any]) -> Plan:
+    """The configurations, every module's weights for the chosen backend, and the code where it is trusted."""
     model: dict[str, Any] = {**(given.get("model_kwargs") or {})}
     code = bool(given.get("trust_remote_code"))
     variant = model.get("variant")

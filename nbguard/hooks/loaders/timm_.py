@@ -70,9 +70,9 @@ def _create_model(signature: inspect.Signature, original: Around, /, *args: Any,
         source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
         if source.lower() in HUB:
             repository, revision = _split(place)
-            load.admit(repository, revision=revision, plan=_in_hub(weights))
+            load.admit(repository, revision=revision, plan=in_hub(weights))
         elif source.lower() == FOLDER:
-            load.admit(place, plan=_in_folder(weights))
+            load.admit(place, plan=in_folder(weights))
         checkpoint = given.get("checkpoint_path")
         if is_source(checkpoint) and os.path.isfile(checkpoint):
             load.admit(os.fspath(checkpoint))
@@ -97,7 +97,7 @@ def _from_hub(
         source = given.get("model_id")
         if configuration and is_source(source):
             repository, revision = _split(os.fspath(source))
-            load.admit(repository, revision=revision, plan=_in_hub(False))
+            load.admit(repository, revision=revision, plan=in_hub(False))
         return original(*args, **kwargs)
 
 
@@ -106,7 +106,7 @@ def _from_folder(signature: inspect.Signature, original: Around, /, *args: Any, 
     source = given.get("path")
     with loading("timm.models.load_state_dict_from_path", given) as load:
         if is_source(source):
-            load.admit(os.fspath(source), plan=_in_folder(True))
+            load.admit(os.fspath(source), plan=in_folder(True))
         return original(*args, **kwargs)
 
 
@@ -116,7 +116,9 @@ def _split(name: str) -> tuple[str, str | None]:
     return repository, revision or None
 
 
-def _in_hub(weights: bool) -> Plan:
+def in_hub(weights: bool) -> Plan:
+    """The configuration, and the weights where they are wanted: those that it names, safetensors before a pickle."""
+
     def plan(names: Sequence[str], read: Reader) -> Choice:
         settings = table(read, CONFIGURATION)
         own = settings.get("pretrained_cfg")
@@ -128,7 +130,9 @@ def _in_hub(weights: bool) -> Plan:
     return plan
 
 
-def _in_folder(weights: bool) -> Plan:
+def in_folder(weights: bool) -> Plan:
+    """The configuration, and the one file of weights that timm would take."""
+
     def plan(names: Sequence[str], read: Reader) -> Choice:
         top = sorted(n for n in names if "/" not in n)
         chosen = first(top, PREFERRED) or next(((n,) for e in EXTENSIONS for n in top if n.endswith(e)), ())
