@@ -48,7 +48,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         return
     refused = opened.provenance.get("remote_code") == "refused"
     pending = [path for path, found in facts.items() if found.format == "json" and found.references]
-    seen: set[str] = set(pending) | _hub_code(opened, facts)
+    seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts)
     while pending:
         path = pending.pop()
         for reference in facts[path].references:
@@ -77,6 +77,14 @@ def _hub_code(opened: Opened, facts: dict[str, Facts]) -> set[str]:
         return set()
     files = {file.path: file for file in opened.files if facts[file.path].format == "python"}
     return import_closure(files, lambda name: files[name].read(0, MAX_SOURCE), [HUBCONF])
+
+
+def _model_code(facts: dict[str, Facts]) -> set[str]:
+    """What an MLmodel puts on `sys.path`, and what it runs as the model itself."""
+    named = [r for found in facts.values() if "mlmodel" in found.format for r in found.references]
+    folders = tuple(r.removeprefix("below:").rstrip("/") + "/" for r in named if r.startswith("below:"))
+    files = {r.removeprefix("py:") for r in named if r.startswith("py:")}
+    return {p for p, f in facts.items() if f.format == "python" and (p in files or (folders and p.startswith(folders)))}
 
 
 def _own(kind: str, where: str, opened: Opened) -> tuple[str, str]:

@@ -27,13 +27,24 @@ Reach = Callable[[str, str], None]
 """Told the folder and the file's path in it; returns where the file is in an accepted contract now, else raises."""
 
 
-def _make() -> tuple[Callable[[str, Reach], None], Callable[[str], tuple[str, Reach] | None], Callable[[], None]]:
+Added = Callable[[str, Reach], Callable[[], None]]
+
+
+def _make() -> tuple[Added, Callable[[str], tuple[str, Reach] | None], Callable[[], None]]:
     """The register of folders. It lives in a closure: no importable name leads to it."""
     roots: dict[str, Reach] = {}
 
-    def add(root: str, reach: Reach) -> None:
-        roots[os.path.realpath(root)] = reach
-        code_effects.repository_below(os.path.realpath(root))
+    def add(root: str, reach: Reach) -> Callable[[], None]:
+        """Returns what takes the folder out again, once nothing is imported from it any more."""
+        place = os.path.realpath(root)
+        roots[place] = reach
+        forget = code_effects.repository_below(place)
+
+        def remove() -> None:
+            roots.pop(place, None)
+            forget()
+
+        return remove
 
     def of(path: str) -> tuple[str, Reach] | None:
         if not roots:
@@ -111,10 +122,10 @@ def verified(name: str, path: str, loaded: Callable[[ModuleType], None], below: 
             raise code.refuse(path, "", "it lies outside of the folder that was scanned")
         root, reach = found
         real = os.path.realpath(path)
-        if not real.startswith(root + os.sep):
-            raise code.refuse(path, "", "it is a link that leads out of the folder that was scanned")
         digest = _digest(path)
         if digest is not None and code.granted(digest) is None:
+            if not real.startswith(root + os.sep):
+                raise code.refuse(path, digest, "it is a link that leads out of the folder that was scanned")
             reach(root, os.path.relpath(real, root).replace(os.sep, "/"))
     spec = spec_from_file_location(
         name, path, loader=code.VerifiedLoader(path, loaded), submodule_search_locations=below
