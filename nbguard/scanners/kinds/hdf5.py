@@ -8,6 +8,7 @@ into other files, and filters, which are native code that the library looks for 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -24,6 +25,8 @@ BOMB = 1 << 30
 """Bytes that a dataset may have in memory whatever it takes on disk; Keras itself stops at four times that."""
 EXPANSION = 1000
 """How many times larger than on disk a larger dataset may be."""
+MAX_BLOCKS = 10_000
+"""Chunks of one dataset that a report lists; of more it holds the digest over their places."""
 CONFIGURATIONS = ("model_config", "training_config")
 """Attributes that Keras parses (`keras/src/legacy/saving/legacy_h5_format.py`)."""
 
@@ -100,7 +103,11 @@ def _dataset(job: Job, dataset: Dataset, facts: Facts) -> None:
             "It claims to be far larger in memory than anything that is stored for it.",
             meaning="Reading it would fill the memory.",
         )
-    facts.blocks += [(where[:500], offset, size, dataset.kind.name) for offset, size in dataset.blocks]
+    if len(dataset.blocks) <= MAX_BLOCKS:
+        facts.blocks += [(where[:500], offset, size, dataset.kind.name) for offset, size in dataset.blocks]
+    else:
+        facts.blocks.append((where[:500], dataset.blocks[0][0], stored, dataset.kind.name))
+        facts.marks.append(hashlib.sha256(repr(dataset.blocks).encode()).hexdigest())
     facts.counts["tensors"] = facts.counts.get("tensors", 0) + 1
     facts.counts["tensor_bytes"] = facts.counts.get("tensor_bytes", 0) + dataset.nbytes
 
