@@ -17,6 +17,8 @@ UNPICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """What torch unpickles."""
 _STEMS = {"pytorch_model": "model", "tf_model": "model", "flax_model": "model", "consolidated": "model"}
 """What transformers calls the same weights in another format."""
+_NO_WEIGHTS = re.compile(r"training_args\.bin|(optimizer|scheduler|scaler)\.(pt|bin)|rng_state.*\.pth|trainer_state.*")
+"""What a trainer leaves beside the weights; no `from_pretrained` opens it."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\Z")
 _VARIANT = r"[A-Za-z0-9_]{1,40}"
 
@@ -28,21 +30,24 @@ class Alternative:
     name: str
     """The file, or the index of its parts."""
     of: str
-    """The file that would be unpickled."""
+    """The first file that would be unpickled."""
     variant: str | None = None
     """As the `variant` of `from_pretrained`."""
 
 
 def beside(opened: Iterable[str], names: Collection[str]) -> Alternative | None:
-    """The safetensors among `names` for the first of the `opened` files that would be unpickled; None for none."""
+    """The safetensors among `names` in the place of those `opened` files that would be unpickled; None where not all of
+    these have one, of one variant."""
     present = set(names)
-    for file in opened:
-        if not file.lower().endswith(UNPICKLED):
-            continue
-        for name, variant in _candidates(file, present):
-            if name in present:
-                return Alternative(name, file, variant)
+    files = [f for f in opened if f.lower().endswith(UNPICKLED) and not _NO_WEIGHTS.fullmatch(posixpath.basename(f))]
+    for name, variant in _candidates(files[0], present) if files else ():
+        if name in present and all(_has(file, variant, present) for file in files[1:]):
+            return Alternative(name, files[0], variant)
     return None
+
+
+def _has(file: str, variant: str | None, present: Collection[str]) -> bool:
+    return any(name in present and of == variant for name, of in _candidates(file, present))
 
 
 def candidates(file: str) -> list[str]:

@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from loopback_hub import Hub
 from loopback_hub.catalogue import files_of
+from transformers import AutoConfig, AutoModel, BertModel, pipeline  # bound before the guard
 
-transformers = pytest.importorskip("transformers")
-torch = pytest.importorskip("torch")
-
-from transformers import AutoConfig, AutoModel, BertModel, pipeline  # noqa: E402 - bound before the guard
-
-from nbguard import hooks  # noqa: E402
-from nbguard.errors import LoadBlocked  # noqa: E402
-from nbguard.hooks import walk, written  # noqa: E402
-from nbguard.report.model import Verdict  # noqa: E402
+from nbguard import hooks
+from nbguard.errors import LoadBlocked
+from nbguard.hooks import walk, written
+from nbguard.report.model import Verdict
 
 sys.path.insert(0, str(Path(__file__).parent))
-from transformers_tools import Person, fresh  # noqa: E402
+from transformers_tools import Person, fresh
 
 
 @pytest.fixture
@@ -243,3 +240,26 @@ def test_parts_of_one_commit_are_no_change(hub: Hub, person: Person) -> None:
     AutoConfig.from_pretrained(repo, trust_remote_code=True)
     AutoModel.from_pretrained(repo, trust_remote_code=True)
     assert [r.advice.since for r in person.asked] == [None] * len(person.asked)
+
+
+def test_diffusers_can_do_it_too(person: Person, tmp_path: Path) -> None:
+    import diffusers
+    from safetensors.torch import save_file
+
+    place = tmp_path / "vae"
+    hooks.uninstall()  # what a guarded kernel writes is its own work, and asks nothing
+    sizes = {"block_out_channels": (4,), "norm_num_groups": 2, "latent_channels": 2}
+    model = diffusers.AutoencoderKL(**sizes)
+    model.save_config(place)
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, place / "diffusion_pytorch_model.fp16.safetensors"
+    )
+    torch.save(torch.nn.Linear(1, 1), place / "diffusion_pytorch_model.bin")
+    hooks.install()
+    person.choice = "safetensors"
+    loaded = diffusers.AutoencoderKL.from_pretrained(str(place))
+    assert [r.verdict for r in person.asked] == [Verdict.REVIEW]
+    assert 'loaded = diffusers.AutoencoderKL.from_pretrained(str(place), use_safetensors=True, variant="fp16")' in (
+        way(person, "safetensors").line
+    )
+    assert loaded.config.latent_channels == 2

@@ -22,6 +22,7 @@ from typing import Any
 from nbguard.hooks import trust, walk
 from nbguard.hooks.installed import Installed
 from nbguard.hooks.loaders.building import arguments, building, hold_constructors, is_source
+from nbguard.hooks.loaders.instead import admitted
 from nbguard.hooks.loaders.pipelines import component, pipeline, settings
 from nbguard.hooks.loaders.repository import current, loading
 from nbguard.hooks.swap import FILENAME
@@ -96,11 +97,17 @@ def _from_pretrained(
         whole = bool(names & PIPELINES)
         planned = pipeline if whole else component if names & MODELS else settings
         revision = given.get("revision")
-        commit = load.admit(
-            place,
-            revision=None if revision is None else str(revision),
-            plan=planned(given, hub=not os.path.exists(place)),
+        commit, chosen = admitted(
+            load,
+            f"{cls.__name__}.{name}",
+            given,
+            lambda: load.admit(
+                place,
+                revision=None if revision is None else str(revision),
+                plan=planned(given, hub=not os.path.exists(place)),
+            ),
         )
+        kwargs = {**kwargs, **chosen}
         if commit is not None:
             kwargs = {**kwargs, "revision": commit}
             if kwargs.get("force_download"):

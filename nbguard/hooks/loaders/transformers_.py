@@ -22,7 +22,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.checkpoints import Selection
-from nbguard.hooks.loaders.repository import RepositoryLoad, current, loading, settled
+from nbguard.hooks.loaders.instead import admitted
+from nbguard.hooks.loaders.repository import current, loading, settled
 from nbguard.hooks.swap import FILENAME, Swapped, swap
 
 if TYPE_CHECKING:
@@ -112,29 +113,18 @@ def _from_pretrained(original: Callable[..., Any], cls: type, *args: Any, **kwar
     if not isinstance(source, str | os.PathLike):
         return original(cls, *args, **kwargs)  # a state dict or a model that is in memory already: nothing is opened
     with loading(f"{cls.__name__}.from_pretrained", kwargs) as load:
-        commit = _admitted(load, os.fspath(source), cls, kwargs)
+        commit, _ = admitted(
+            load,
+            f"{cls.__name__}.from_pretrained",
+            kwargs,
+            lambda: load.admit(os.fspath(source), revision=_revision(kwargs), selection=selection_of(cls, kwargs)),
+        )
         if commit is not None:
             kwargs |= {"revision": commit}
             if kwargs.get("force_download"):
                 kwargs["force_download"] = False  # it has just been fetched anew, and that copy was scanned
         with _held(cls):
             return original(cls, *args, **kwargs)
-
-
-def _admitted(load: RepositoryLoad, source: str, cls: type, kwargs: dict[str, Any]) -> str | None:
-    """The commit to load. `kwargs` are changed where the person chose the safetensors alternative."""
-    from nbguard.hooks.walk import Instead
-
-    load.instead = load.loader == f"{cls.__name__}.from_pretrained"  # else the call is part of another one
-    try:
-        return load.admit(source, revision=_revision(kwargs), selection=selection_of(cls, kwargs))
-    except Instead as other:
-        kwargs |= other.arguments
-        load.arguments |= other.arguments
-        load.chose_safetensors = True
-    finally:
-        load.instead = False
-    return load.admit(source, revision=_revision(kwargs), selection=selection_of(cls, kwargs))
 
 
 def _held(cls: type) -> AbstractContextManager[None]:
