@@ -24,8 +24,8 @@ MAX_ITEMS = 8_000_000
 """Elements of all arrays; the largest vocabularies have some hundred thousand tokens."""
 MAX_TEXT = 64 << 20
 """Bytes of one text. Templates, vocabularies as one text, licences."""
-MAX_NAME = 64
-"""Bytes of a tensor's name, its end included (`GGML_MAX_NAME`)."""
+MAX_NAME = 1024
+"""Bytes of a tensor's name; llama.cpp takes up to 63, other readers longer ones."""
 MAX_DIMENSIONS = 4
 KEPT = 64
 """Elements of an array that are kept."""

@@ -220,6 +220,27 @@ def test_a_compiled_library_is_danger(person: Any, honest: Path, tmp_path: Path,
 
 
 @pytest.mark.usefixtures("guarded")
+def test_a_compiled_package_is_asked_about_before_torch_sees_it(
+    person: Any, honest: Path, tmp_path: Path, marker: Path
+) -> None:
+    def only_compiled(members: Members, code: str) -> None:
+        for name in [n for n in members if n.startswith(("models/", "data/"))]:
+            del members[name]
+        members["data/aotinductor/model/model.so"] = b"\x7fELF" + bytes(200)
+
+    from torch._inductor.package import load_package
+
+    place = rewritten(honest, tmp_path / "package.pt2", only_compiled, marker)
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked):
+        load_package(str(place))
+    assert person.verdicts == ["danger"]
+    person.choice = "once"
+    with pytest.raises(RuntimeError):  # torch tries it, and finds no library in it
+        load_package(str(place))
+
+
+@pytest.mark.usefixtures("guarded")
 def test_an_object_of_a_c_class_is_not_accepted(person: Any, honest: Path, tmp_path: Path, marker: Path) -> None:
     def custom(members: Members, code: str) -> None:
         members["data/constants/custom_obj_0"] = b"whatever"
