@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -360,17 +361,51 @@ def test_graphs_of_tensorflow_1(person: Any, tmp_path: Path) -> None:
         tf.graph_util.import_graph_def(definition)
 
 
-def test_a_lite_model_loads_as_it_was(person: Any, tmp_path: Path) -> None:
+def lite_model(folder: Path) -> Path:
     traced = tf.function(lambda x: tf.nn.relu(x) * 2).get_concrete_function(tf.TensorSpec((1, 4)))
-    data = tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
-    (tmp_path / "model.tflite").write_bytes(data)
-    for given in ({"model_path": str(tmp_path / "model.tflite")}, {"model_content": data}):
-        interpreter = tf.lite.Interpreter(**given)
+    path = folder / "model.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert())
+    return path
+
+
+@pytest.mark.parametrize("package", ["tensorflow.lite.python.interpreter", "ai_edge_litert.interpreter"])
+def test_a_lite_model_loads_as_it_was(package: str, person: Any, tmp_path: Path) -> None:
+    path = lite_model(tmp_path)
+    for given in ({"model_path": str(path)}, {"model_content": path.read_bytes()}):
+        interpreter = importlib.import_module(package).Interpreter(**given)
         interpreter.allocate_tensors()
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ones((1, 4), "float32"))
         interpreter.invoke()
         assert np.allclose(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), 2)
     assert person.verdicts == ["safe"]  # one line of a person's code, one question
+
+
+def test_a_compiled_lite_model_is_asked_about(person: Any, tmp_path: Path) -> None:
+    from ai_edge_litert.compiled_model import CompiledModel
+
+    path = lite_model(tmp_path)
+    assert CompiledModel.from_file(str(path)).get_num_signatures() == 1
+    assert CompiledModel.from_buffer(path.read_bytes()).get_num_signatures() == 1
+    assert person.verdicts == ["safe", "safe"]
+
+
+def test_a_lite_model_that_is_changed_while_it_lives(
+    person: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "standins"))
+    from tflite_runtime.interpreter import Interpreter, load_delegate
+
+    path = lite_model(tmp_path)
+    before = path.read_bytes()
+    interpreter = Interpreter(str(path))
+    path.write_bytes(bytes(len(before)))
+    assert interpreter.mapped() == before
+    assert load_delegate("libedgetpu.so.1").library == "libedgetpu.so.1"  # installed on the system
+    (tmp_path / "mine.so").write_bytes(b"\x7fELF" + bytes(100))
+    person.choice = "refuse"
+    with pytest.raises(LoadBlocked, match="ELF"):
+        load_delegate(str(tmp_path / "mine.so"))
+    assert person.verdicts == ["safe", "review"]
 
 
 def test_checkpoints_are_their_index_and_their_data(person: Any, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from nbguard.hooks.loaders.entry import Loader
 
 _GRAPH = "every operation and function of the graph, the paths it opens, assets; variables by size and place"
 _SEALED = "the graph and the assets from sealed copies of what was scanned, variables through their scanned handles"
+_MAPPED = "a sealed copy: the runtime maps the file and reads it for as long as the model lives"
+_LITE = "operations and their definitions, every index, tensors by size and place"
 _NATIVE = "a sealed copy of the library that was accepted"
 
 
@@ -21,8 +23,8 @@ def _lite(package: str, tested: bool) -> tuple[Loader, ...]:
             hand="sealed",
             arguments=("experimental_delegates",),
             asks_about="the file or the bytes",
-            enforced="a sealed copy: the runtime maps the file and reads it for as long as the model lives",
-            scanned="operations and their definitions, every index, tensors by size and place",
+            enforced=_MAPPED,
+            scanned=_LITE,
             group="tensorflow",
             tested="library" if tested else "stand-in",
         ),
@@ -39,6 +41,20 @@ def _lite(package: str, tested: bool) -> tuple[Loader, ...]:
             group="tensorflow",
             tested="library" if tested else "stand-in",
         ),
+    )
+
+
+def _compiled(function: str, source: str, asks_about: str) -> Loader:
+    return Loader(
+        name=f"ai_edge_litert.CompiledModel.{function}",
+        module="ai_edge_litert.compiled_model",
+        function=f"CompiledModel.{function}",
+        source=(source,),
+        hand="sealed",
+        asks_about=asks_about,
+        enforced=_MAPPED,
+        scanned=_LITE,
+        group="tensorflow",
     )
 
 
@@ -114,7 +130,9 @@ LOADERS = (
     ),
     *_lite("tensorflow.lite.python", tested=True),
     *_lite("tflite_runtime", tested=False),
-    *_lite("ai_edge_litert", tested=False),
+    *_lite("ai_edge_litert", tested=True),
+    _compiled("from_file", "model_path", "the file"),
+    _compiled("from_buffer", "model_data", "the bytes"),
     Loader(
         name="tf.load_op_library",
         module="tensorflow.python.framework.load_library",
