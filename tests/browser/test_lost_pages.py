@@ -13,7 +13,7 @@ CELLS = [
     "print('have', type(globals().get('model')).__name__)",
 ]
 GONE = "The kernel that asked is gone. Nothing was loaded."
-KERNEL = "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
+KERNEL = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_after_a_reload_without_saving_the_stop_button_ends_it(
 ) -> None:
     book = asked(server, browser, module)
     reload(book)
-    book.page.wait_for_function(f"() => {KERNEL} && {KERNEL}.connectionStatus === 'connected'")
+    book.page.wait_for_function(f"() => {KERNEL}?.connectionStatus === 'connected'")
     book.interrupt()
     book.run_until(2, "have NoneType")
     book.close()
