@@ -233,6 +233,23 @@ class TestSession:
         with pytest.raises(Exception, match="RegisterCustomOps"):  # it has none, which only loading it can tell
             onnxruntime.SessionOptions().register_custom_ops_library(str(tmp_path / "operators.so"))
 
+    def test_a_library_of_an_installed_package_is_not_asked_about(self, person: Any) -> None:
+        library = next(Path(onnxruntime.__file__).parent.glob("capi/*.so*"))
+        with pytest.raises(Exception, match="RegisterCustomOps"):
+            onnxruntime.SessionOptions().register_custom_ops_library(str(library))
+        assert person.reports == []
+
+    def test_a_library_for_an_accelerator_is_asked_about(self, person: Any, tmp_path: Path) -> None:
+        library = next(Path(onnxruntime.__file__).parent.glob("capi/*.so*"))
+        shutil.copy(library, tmp_path / "provider.so")
+        person.choice = "refuse"
+        with pytest.raises(LoadBlocked):
+            onnxruntime.register_execution_provider_library("mine", str(tmp_path / "provider.so"))
+        assert person.reports[0].contract.native
+        person.choice = "once"
+        with pytest.raises(Exception, match="CreateEpFactories"):  # it makes none, which only loading it can tell
+            onnxruntime.register_execution_provider_library("mine", str(tmp_path / "provider.so"))
+
 
 @pytest.mark.usefixtures("guarded", "fooled")
 class TestWithAScannerThatWasFooled:

@@ -93,6 +93,16 @@ def folder(files: Callable[[Sequence[str], Read], Iterable[str]] | None = None) 
     return opens
 
 
+def not_installed(call: Call) -> Opened | None:
+    """A library that is loaded by its path; None for one that belongs to an installed package."""
+    from nbguard.hooks import trust
+
+    source = call.source
+    if isinstance(source, str | os.PathLike) and trust.is_installed(os.fsdecode(source)):
+        return None
+    return file_or_bytes(call)
+
+
 def _local(call: Call, source: Any) -> str:
     """A local path. An address is refused: what is fetched after the scan is not what was scanned."""
     name = os.fsdecode(source)
@@ -112,4 +122,4 @@ def _seekable(source: Any) -> bool:
         return False
 
 
-__all__ = ["Read", "file_or_bytes", "folder", "in_memory"]
+__all__ = ["Read", "file_or_bytes", "folder", "in_memory", "not_installed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbguard.hooks.loaders import onnx_, torch_export_
 from nbguard.hooks.loaders.entry import Loader
+from nbguard.hooks.loaders.opening import not_installed
 
 _GRAPH = "operators and their libraries, tensors by size and place, where data files lie"
 _PROGRAM = "the graph: operators, names, sizes and conditions that torch makes code of; compiled libraries are danger"
@@ -67,8 +68,9 @@ LOADERS = (
         function="SessionOptions.register_custom_ops_library",
         source=("library_path",),
         signature=("self", "library_path"),
+        opens=not_installed,
         hand="sealed",
-        asks_about="the library",
+        asks_about="the library, where it belongs to no installed package",
         enforced="a sealed copy of the accepted library",
         scanned="nothing: machine code cannot be judged",
     ),
@@ -78,8 +80,9 @@ LOADERS = (
         function="register_execution_provider_library",
         source=("library_path",),
         signature=("registration_name", "library_path"),
+        opens=not_installed,
         hand="sealed",
-        asks_about="the library",
+        asks_about="the library, where it belongs to no installed package",
         enforced="a sealed copy of the accepted library",
         scanned="nothing: machine code cannot be judged",
     ),

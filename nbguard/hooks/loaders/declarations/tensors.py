@@ -23,6 +23,7 @@ _SPLIT = re.compile(r"(?P<stem>.*-)00001-of-(?P<of>\d{5})(?P<end>\.gguf)\Z", re.
 _ADAPTERS = ("lora_path", "lora_base")
 _TABLE = "header: types, shapes, places and names of all tensors, no gaps and no overlaps"
 _HANDLE = "read through the scanned handle; nothing in the format can run"
+_READ = "read through the scanned handle; reading it runs nothing, its chat template runs when a prompt is made"
 _GGUF = "metadata, the table of tensors, chat templates beyond the usual words"
 
 
@@ -118,6 +119,7 @@ LOADERS = (
         function="deserialize",
         source=("bytes",),
         signature=("bytes",),
+        asks_about="the bytes",
         passes_library=True,
         enforced=_HANDLE,
         scanned=_TABLE,
@@ -127,7 +129,7 @@ LOADERS = (
         for module in ("safetensors.torch", "safetensors.numpy")
         for loader in (
             _safetensors("load_file", module, source=("filename",)),
-            _safetensors("load", module, source=("data",)),
+            _safetensors("load", module, source=("data",), asks_about="the bytes"),
         )
     ),
     _safetensors("load_model", "safetensors.torch", source=("filename",)),
@@ -137,7 +139,7 @@ LOADERS = (
         function="GGUFReader.__init__",
         source=("path",),
         arguments=("mode",),
-        enforced=_HANDLE,
+        enforced=_READ,
         scanned=_GGUF,
     ),
     Loader(
@@ -151,7 +153,7 @@ LOADERS = (
         finish=_model_again,
         arguments=("chat_format", "lora_path"),
         asks_about="the model, all its parts, and the adapter given with it",
-        enforced="links to the scanned handles",
+        enforced="links to the scanned handles, one for each part and adapter",
         scanned=_GGUF,
         tested="stand-in",
     ),
@@ -162,7 +164,7 @@ LOADERS = (
         source=("clip_model_path",),
         finish=_kept,
         asks_about="the model that turns pictures into tokens, for this handler and those built on it",
-        enforced=_HANDLE,
+        enforced=_READ,
         scanned=_GGUF,
         tested="stand-in",
     ),
