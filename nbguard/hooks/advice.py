@@ -79,7 +79,15 @@ def _pinned(report: Report, request: LoadRequest | None) -> Way | None:
         return Way("pinned", written.line("AutoModel.from_pretrained", name, {"revision": commit}), why)
     if not (request.loader.endswith(".from_pretrained") or request.loader in BY_REVISION):
         return None
-    return Way("pinned", _line(request, name, {"revision": commit}), why)
+    return Way("pinned", _line(request, name, {"revision": commit, **_code_revision(report, request)}), why)
+
+
+def _code_revision(report: Report, request: LoadRequest) -> dict[str, str]:
+    """The commit of the other repository that the code comes from; the revision of this one does not hold for it."""
+    found = [commit for key, commit in report.provenance.items() if key.startswith("code from ")]
+    if len(found) != 1 or not request.arguments.get("trust_remote_code"):
+        return {}
+    return {"code_revision": found[0]}
 
 
 def _safetensors(report: Report, request: LoadRequest | None, instead: bool) -> Way | None:

@@ -8,6 +8,7 @@ report.verdict                # review at least, however harmless the files are
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 
 from nbguard.errors import TargetError
@@ -26,6 +27,8 @@ RULES = {
 }
 NO_NAMESPACE = "name.no-namespace"
 
+_IN_CACHE = re.compile(r"/models--([\w.-]{1,200})/(?:snapshots|blobs)/", re.ASCII)
+"""How huggingface_hub names the folder of a repository in its cache."""
 _FLOOR_FROM = Severity.HIGH
 """Severity of a finding about a name from which the verdict is *review* at least. The policy makes a full question of
 lesser ones, from medium on; where nobody can be asked they change nothing: re-uploads are common, and mostly honest."""
@@ -40,10 +43,10 @@ _MEANING = "Such names are registered so that people who mistype or misread one 
 
 def with_name(report: Report) -> Report:
     """`report` with what the names of its repository, and of those it draws in, say about them; as it is where that is
-    nothing, or for local files that draw in none."""
+    nothing, or for local files that come from none."""
     if any(f.rule.startswith("name.") for f in report.findings):
         return report
-    own = (report.provenance.get("repo") or report.target) if report.artifact.kind == "hub" else ""
+    own = (report.provenance.get("repo") or report.target) if report.artifact.kind == "hub" else _cached(report)
     if own:
         report = _judged(report, own)
     for name in _drawn_in(report):
@@ -66,6 +69,12 @@ def _drawn_in(report: Report) -> list[str]:
     """Other repositories that the load opens too: the base model of an adapter, code that a configuration names."""
     words = (key.removeprefix("code from ").removeprefix("also from ") for key in report.provenance)
     return [w for key, w in zip(report.provenance, words, strict=True) if w != key and w.count("/") == 1]
+
+
+def _cached(report: Report) -> str:
+    """The repository that a local file was downloaded from, where it lies in a Hub's cache; empty where it does not."""
+    found = _IN_CACHE.search(report.provenance.get("path", ""))
+    return found[1].replace("--", "/", 1) if found else ""
 
 
 def _judged(report: Report, name: str) -> Report:

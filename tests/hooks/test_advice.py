@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,19 @@ def test_a_pinned_call_needs_no_line(hub: Hub, person: Person) -> None:
     repo = fresh(hub, "demo/tiny-bert")
     AutoConfig.from_pretrained(repo, revision=hub.store.resolve(repo, "main"))
     assert person.asked[-1].advice.way("pinned") is None
+
+
+def test_code_of_another_repository_is_pinned_by_a_revision_of_its_own(hub: Hub, person: Person) -> None:
+    files = files_of("demo/tiny-custom")
+    code = fresh(hub, "demo/tiny-custom")
+    table = json.loads(files["config.json"])
+    table["auto_map"] = {key: f"{code}--{value}" for key, value in table["auto_map"].items()}
+    repo = f"{code}-elsewhere"
+    without = {n: d for n, d in files.items() if not n.endswith(".py")}
+    hub.store.push(repo, {**without, "config.json": json.dumps(table).encode()})
+    AutoModel.from_pretrained(repo, trust_remote_code=True)
+    line = way(person, "pinned").line
+    assert f'revision="{hub.store.resolve(repo, "main")}", code_revision="{hub.store.resolve(code, "main")}"' in line
 
 
 def test_where_the_source_cannot_be_told_a_line_is_put_together(hub: Hub, person: Person) -> None:

@@ -192,8 +192,17 @@ def test_other_repositories_that_a_load_draws_in_are_judged_too() -> None:
 def test_a_repository_that_is_not_there_is_answered_with_what_was_meant(hub: Hub) -> None:
     from nbguard.commands import actions
 
-    with pytest.raises(TargetError, match=r"no repository g00gle/tiny.*Did you mean google/tiny \(Google\)\?"):
-        actions.scan_target("g00gle/tiny")
+    with pytest.raises(TargetError, match=r"no repository g00gle/nothing.*Did you mean google/nothing \(Google\)\?"):
+        actions.scan_target("g00gle/nothing")
     with pytest.raises(TargetError) as error:
-        actions.scan_target("somebody/tiny")
+        actions.scan_target("somebody/nothing")
     assert "Did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize("where", ["snapshots/0123", "blobs"])
+def test_a_file_in_the_cache_has_the_name_of_its_repository(where: str) -> None:
+    place = f"/home/ada/.cache/huggingface/hub/models--g00gle--tiny/{where}/model.bin"
+    report = dataclasses.replace(sample(Verdict.SAFE), provenance={"source": "file", "path": place})
+    assert with_name(report).findings[0].file == "g00gle/tiny"
+    other = dataclasses.replace(report, provenance={"path": "/home/ada/models--g00gle--tiny.bin"})
+    assert with_name(other) == other

@@ -100,6 +100,7 @@ def _from_pretrained(
         commit, chosen = admitted(
             load,
             f"{cls.__name__}.{name}",
+            place,
             given,
             lambda: load.admit(
                 place,

@@ -1,7 +1,7 @@
 """The safetensors alternative, for loaders that can load it in the place of what they ask about.
 
 with loading(name, given) as load:
-    commit, chosen = admitted(load, name, given, lambda: load.admit(source, plan=planned(given)))
+    commit, chosen = admitted(load, name, source, given, lambda: load.admit(source, plan=planned(given)))
     original(**{**kwargs, **chosen})
 """
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def admitted(
-    load: RepositoryLoad, loader: str, given: dict[str, Any], admit: Callable[[], str | None]
+    load: RepositoryLoad, loader: str, source: str, given: dict[str, Any], admit: Callable[[], str | None]
 ) -> tuple[str | None, dict[str, Any]]:
     """What `admit` returns, and the arguments that the person's choice of the safetensors changed; mostly none.
 
     Args:
         loader: the name of this very call. Where the load began with another one, this call is part of that, and the
             alternative is not its to offer.
+        source: what `admit` admits; the choice holds for nothing else that the load draws in.
         given: the call's arguments, which `admit` reads; changed where the safetensors were chosen.
 
     Raises:
@@ -37,7 +38,7 @@ def admitted(
         chosen = other.arguments
         given |= chosen
         load.arguments |= chosen
-        load.chose_safetensors = True
+        load.chose_safetensors = source
     finally:
         load.instead = False
     return admit(), chosen

@@ -75,7 +75,8 @@ class RepositoryLoad:
         self.grants = contextlib.ExitStack()
         self.instead = False
         """Whether the loader can be told to load the safetensors alternative in the place of what it asks about."""
-        self.chose_safetensors = False
+        self.chose_safetensors: str | None = None
+        """The source for which the person chose it."""
         self.configurations_follow = False
         """Configurations of another source, which cannot run anything, belong to what was accepted: what a single
         checkpoint needs is told only once it is open."""
@@ -257,7 +258,7 @@ class RepositoryLoad:
             request,
             opened,
             nested=self.nested,
-            settled=lambda report: self._belongs(report) or settled.covers_all(found.key, marks, report),
+            settled=lambda report: self._belongs(source, report) or settled.covers_all(found.key, marks, report),
             instead=self.instead,
         )
         if grant.enforced:
@@ -268,11 +269,11 @@ class RepositoryLoad:
         for other, names in (*elsewhere, *((other, names) for _, other, names in drawn_in)):
             other.files.update(names)
 
-    def _belongs(self, report: Report) -> tuple[str, bool] | None:
+    def _belongs(self, source: str, report: Report) -> tuple[str, bool] | None:
         """What needs no second question within this very call, where it is explained data."""
         if report.verdict is not Verdict.SAFE:
             return None
-        if self.chose_safetensors:
+        if source == self.chose_safetensors:
             return "The person chose the safetensors in the place of what was asked about.", True
         grant = grants.innermost()
         mine = grant is not None and self.configurations_follow and grant.request.loader == self.loader

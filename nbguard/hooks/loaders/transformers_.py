@@ -116,6 +116,7 @@ def _from_pretrained(original: Callable[..., Any], cls: type, *args: Any, **kwar
         commit, _ = admitted(
             load,
             f"{cls.__name__}.from_pretrained",
+            os.fspath(source),
             kwargs,
             lambda: load.admit(os.fspath(source), revision=_revision(kwargs), selection=selection_of(cls, kwargs)),
         )
