@@ -21,7 +21,7 @@ from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
 from nbguard.hooks.walls import scope
 from nbguard.provenance import with_name
-from nbguard.report.model import Report, Verdict
+from nbguard.report.model import Contract, Report, Verdict
 
 if TYPE_CHECKING:
     from nbguard.approvals import Approval
@@ -228,17 +228,21 @@ def _watched(request: LoadRequest, opened: Opened, report: Report, decision: Dec
 
 def _already_granted(report: Report) -> Grant | None:
     """The grant in force that holds every program and all the code of this report: a load nested in it."""
-    wanted = {p.sha256 for p in report.contract.programs} | {c.sha256 for c in report.contract.code}
+    wanted = _runs(report.contract)
     if not wanted or report.verdict is Verdict.UNVERIFIABLE:
         return None
     request = grants.current()
     for grant in request.grants if request is not None else ():
-        held = {p.sha256 for p in grant.contract.programs} | {c.sha256 for c in grant.contract.code}
-        if wanted <= held and set(report.contract.containers.values()) <= {
+        if wanted <= _runs(grant.contract) and set(report.contract.containers.values()) <= {
             *grant.contract.containers.values(), *(p.container for p in grant.contract.programs)
         }:  # fmt: skip
             return grant
     return None
+
+
+def _runs(contract: Contract) -> set[str]:
+    """Digests of everything that loading would run: programs, code, machine code."""
+    return {part.sha256 for parts in (contract.programs, contract.code, contract.native) for part in parts}
 
 
 def _somebody_there() -> bool:

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from nbguard.artifact.model import LoadRequest
+from nbguard.artifact.sources import open_path
 from nbguard.errors import LoadBlocked
+from nbguard.hooks import walk
 
 Members = dict[str, bytes]
 Change = Callable[[Members, str], None]
@@ -238,6 +241,30 @@ def test_a_compiled_package_is_asked_about_before_torch_sees_it(
     person.choice = "once"
     with pytest.raises(RuntimeError):  # torch tries it, and finds no library in it
         load_package(str(place))
+
+
+@pytest.mark.usefixtures("guarded")
+def test_within_an_accepted_load_the_same_program_with_a_library_is_another_one(
+    person: Any, honest: Path, tmp_path: Path, marker: Path
+) -> None:
+    def with_library(members: Members, code: str) -> None:
+        members["data/aotinductor/model/model.so"] = b"\x7fELF" + bytes(200)
+
+    place = rewritten(honest, tmp_path / "more.pt2", with_library, marker)
+
+    def ask(path: Path) -> Any:
+        return open_path(path), LoadRequest("torch.export.load", str(path), "path")
+
+    opened, request = ask(honest)
+    with opened, walk.admit(request, opened):
+        again, request = ask(honest)
+        with again:
+            walk.admit(request, again)
+    opened, request = ask(honest)
+    other, more = ask(place)
+    with pytest.raises(LoadBlocked), opened, other, walk.admit(request, opened):
+        walk.admit(more, other)
+    assert person.verdicts == ["safe", "safe"]  # the outer loads; nothing within them is asked about
 
 
 @pytest.mark.usefixtures("guarded")
