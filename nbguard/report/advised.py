@@ -71,8 +71,8 @@ def _code(line: str) -> tuple[Row, ...]:
     return (Row("code", line),) if len(line) <= LONGEST_LINE else ()
 
 
-def since(report: Report) -> tuple[Part, ...]:
-    """Who accepted something under this name before, and what is different from it."""
+def since(report: Report, *, short: bool = False) -> tuple[Part, ...]:
+    """Who accepted something under this name before, and what is different from it; `short`: without the code."""
     found = report.advice.since
     if found is None:
         return ()
@@ -91,7 +91,7 @@ def since(report: Report) -> tuple[Part, ...]:
     ):
         if names:
             rows.append(Row("item", f"{label}: {_some(names)}"))
-    rows += [_change(change) for change in found.code]
+    rows += [] if short else [_change(change) for change in found.code]
     title = "Accepted before" if found.same else "What changed since it was accepted"
     return (Part(title, tuple(rows)),)
 

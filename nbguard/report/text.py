@@ -209,6 +209,7 @@ def brief(report: Report, *, width: int = 100) -> str:
     _advice(page, advised.lead(report))
     for sentence in words.summary(report)[:3]:
         page.add(terminal(sentence), first="  ")
+    _advice(page, advised.since(report, short=True))
     groups = words.grouped(report.findings)
     for group in groups[:MOST_IN_BRIEF]:
         finding = group.first

@@ -241,3 +241,29 @@ def _without(report: Report, path: str) -> Report:
     files = tuple(replace(f, inert=f.path == path) for f in report.files)
     artifact = replace(report.artifact, files=tuple(f for f in report.artifact.files if f.path != path))
     return replace(report, files=files, artifact=artifact)
+
+
+def test_the_short_form_says_it_without_the_code(tmp_path: Path) -> None:
+    place = folder(tmp_path / "repo", modeling__py=CODE, weights__pkl=pickle.dumps(1))
+    accept(place)
+    folder(place, modeling__py=CODE + "EXTRA = 1\n")
+    report, opened = looked_at(place)
+    with opened:
+        short = text.brief(_with(report, versions.since(report, opened)))
+    assert "Changed: modeling.py" in short
+    assert "EXTRA" not in short
+
+
+def test_approving_on_the_command_line_counts_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nbguard import cli
+
+    place = tmp_path / "model.pkl"
+    place.write_bytes(pickle.dumps([1]))
+    assert cli.main(["approve", str(place), "--reason", "ours"]) == 0
+    place.write_bytes(pickle.dumps([2]))
+    capsys.readouterr()
+    assert cli.main(["scan", str(place)]) == 0
+    out = capsys.readouterr().out
+    assert "What changed since it was accepted" in out
+    assert "Reason given: ours" in out
+    assert "which is in force" in out
