@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from nbguard.report.model import Report
 
+HIDDEN = "==SUPPRESS=="
+"""argparse.SUPPRESS: for an option that `nbguard.commands.awaiting` writes, and no person."""
+
 COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
 
 
@@ -51,6 +54,7 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
     @argument(
         "--i-accept-danger", action="store_true", help="approve even what is dangerous, where the policy counts that"
     )
+    @argument("--ask-only", action="store_true", help=HIDDEN)
     @no_var_expand
     @line_cell_magic
     def safemodel(self, line: str, cell: str | None = None) -> None:
@@ -80,7 +84,7 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
         if cell is not None:
             if options.command is not None:
                 raise UsageError("%%safemodel takes no command: it scans what the cell below it loads, then runs it.")
-            _run_cell(self.shell, cell)
+            _run_cell(self.shell, cell, ask_only=options.ask_only)
             return
         if options.command is None:
             print(self.safemodel.parser.format_help().removeprefix("::\n\n"))
@@ -183,10 +187,12 @@ def show(report: Report) -> None:
 def register(shell: Any) -> None:
     """Put the magics and their completion into this shell."""
     shell.register_magics(SafeModelMagics(shell))
+    from nbguard.commands import awaiting
     from nbguard.completion import add
     from nbguard.gate import turns
 
     add(shell)
+    awaiting.add(shell)
     turns.watch(shell)
 
 
@@ -197,10 +203,12 @@ def unregister(shell: Any) -> None:
         if isinstance(getattr(found, "__self__", None), SafeModelMagics):
             del shell.magics_manager.magics[kind]["safemodel"]
     shell.magics_manager.registry.pop(SafeModelMagics.__name__, None)
+    from nbguard.commands import awaiting
     from nbguard.completion import remove
     from nbguard.gate import turns
 
     remove(shell)
+    awaiting.remove(shell)
     turns.unwatch(shell)
 
 
@@ -211,14 +219,14 @@ def switch_off(reason: str) -> None:
     _in_one_sentence(lambda: switch.off(reason))
 
 
-def _run_cell(shell: Any, cell: str) -> None:
+def _run_cell(shell: Any, cell: str, *, ask_only: bool = False) -> None:
     """A refusal stays the exception that it is, as in any cell; only what cannot be done at all is a sentence."""
     __tracebackhide__ = True
     from nbguard.commands import cells
     from nbguard.commands.actions import ActionError
 
     try:
-        cells.run(shell, cell)
+        (cells.begin if ask_only else cells.run)(shell, cell)
     except ActionError as error:
         raise UsageError(str(error)) from None
 

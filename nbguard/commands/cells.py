@@ -31,14 +31,34 @@ def run(shell: Any, cell: str) -> None:
     """Do it. Raises LoadBlocked or ActionError where the cell is not run, else whatever the cell raises."""
     __tracebackhide__ = True
     _may_run(shell, cell)
-    with contextlib.ExitStack() as acceptance:
-        with contextlib.ExitStack() as handles:
-            loads = _named(shell, cell)
-            title = "Looking into what this cell loads"
-            items = list(looking.looked_into(loads, handles, title=title, missing=_later, person=somebody_there()))
-            if items and items[0].decision.enforced:
-                acceptance.enter_context(_accepted(items))
+    with _acceptance(shell, cell):
         _run(shell, cell)
+
+
+def begin(shell: Any, cell: str) -> None:
+    """Ask about all that `cell` names; what is accepted holds until the cell that runs now has ended.
+
+    For cells that cannot be run from inside a magic, see `nbguard.commands.awaiting`. Raises LoadBlocked as `run` does.
+    """
+    __tracebackhide__ = True
+    held = _acceptance(shell, cell)
+
+    def ended() -> None:
+        shell.events.unregister("post_execute", ended)
+        held.close()
+
+    shell.events.register("post_execute", ended)
+
+
+def _acceptance(shell: Any, cell: str) -> contextlib.ExitStack:
+    """What was accepted for the loads that `cell` names, in force until it is closed. Raises LoadBlocked."""
+    with contextlib.ExitStack() as acceptance, contextlib.ExitStack() as handles:
+        loads = _named(shell, cell)
+        title = "Looking into what this cell loads"
+        items = list(looking.looked_into(loads, handles, title=title, missing=_later, person=somebody_there()))
+        if items and items[0].decision.enforced:
+            acceptance.enter_context(_accepted(items))
+        return acceptance.pop_all()
 
 
 def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
