@@ -51,8 +51,11 @@ def read(data: bytes) -> Reading:
 
     if len(data) > MAX_BYTES:
         raise ValueError("it is larger than any configuration")
+    text = data.decode("utf-8-sig")
+    if any(sign in text for sign in "\x85\u2028\u2029"):
+        raise ValueError("it holds line ends that readers of YAML take in different ways")
     try:
-        root = yaml.compose(data.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or type(error).__name__
         raise ValueError(f"it is no YAML ({problem})") from None

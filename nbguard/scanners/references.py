@@ -38,6 +38,7 @@ _LOOKED_FOR = (
     "generate",
     "model",
     "custom_",
+    "custom.py",
 )
 """How files are called that libraries or their users import by name (`custom_generate/generate.py`, `handler.py`)."""
 

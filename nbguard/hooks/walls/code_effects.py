@@ -48,7 +48,7 @@ SETTINGS = frozenset({b"TOKENIZERS_PARALLELISM", b"OMP_NUM_THREADS", b"MKL_NUM_T
 """Environment variables that modules set at import and that change nothing but speed and memory."""
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _LOADERS = os.path.join(os.path.dirname(_HERE), "loaders")
-_BUILDING = ("transformers_", "building", "torch_hub_", "declared")
+_BUILDING = ("transformers_", "building", "torch_hub_", "declared", "frameworks_")
 _FLOORS = (os.path.join(_HERE, "code.py"), *(os.path.join(_LOADERS, f"{n}.py") for n in _BUILDING))
 """Files whose frames are the ground that the walls here stand on."""
 _OWN = os.path.dirname(os.path.dirname(_HERE)) + os.sep

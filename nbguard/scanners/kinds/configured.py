@@ -31,6 +31,8 @@ _INTERESTING = re.compile(
 )
 _SUFFIXES = (".yaml", ".yml", ".hparams")
 MLMODEL = "MLmodel"
+HYPERPYYAML = "hyperpyyaml.load_hyperpyyaml"
+"""The loader that takes any text for such a configuration."""
 _ACTS = {"!new": "makes an object of", "!apply": "calls", "!applyref": "calls", "!name": "takes", "!module": "imports"}
 _HARMLESS = ("!ref", "!copy", "!tuple", "!list", "!include")
 _PATHS = ("code", "data", "model_code_path", "model_config", "pickled_model", "model_data", "python_model", "env")
@@ -43,11 +45,12 @@ class ConfiguredScanner:
 
     def recognise(self, job: Job) -> bool:
         base = job.name.rsplit("/", 1)[-1]
-        if base != MLMODEL and job.suffix not in _SUFFIXES:
+        asked = base == MLMODEL or job.loader == HYPERPYYAML
+        if not asked and job.suffix not in _SUFFIXES:
             return False
         if b"\0" in job.head or job.size > yaml_nodes.MAX_BYTES:
             return False
-        return base == MLMODEL or bool(_INTERESTING.search(job.view.read(0, job.size)))
+        return asked or bool(_INTERESTING.search(job.view.read(0, job.size)))
 
     def scan(self, job: Job) -> Facts:
         try:
@@ -70,7 +73,7 @@ class ConfiguredScanner:
         for tag in found.tags[:MOST_FINDINGS]:
             _tag(job, tag, facts)
         for key, name in _targets(found.value)[:MOST_FINDINGS]:
-            _add(job, facts, judge(name, called=True), key, "makes an object of", name, 0)
+            _add(job, facts, _judged(job, name, True), key, "makes an object of", name, 0)
         if len(found.tags) > MOST_FINDINGS or len(_targets(found.value)) > MOST_FINDINGS:
             rest = [judge(_name(t.name)[1], called=True) for t in found.tags[MOST_FINDINGS:]]
             rest += [judge(name, called=True) for _, name in _targets(found.value)[MOST_FINDINGS:]]
@@ -98,13 +101,21 @@ def _tag(job: Job, tag: Tag, facts: Facts) -> None:
             Verdict.DANGER,
         )
     elif kind in _ACTS:
-        _add(job, facts, judge(name, called=kind != "!name"), kind, _ACTS[kind], name, tag.line)
+        _add(job, facts, _judged(job, name, kind != "!name"), kind, _ACTS[kind], name, tag.line)
     elif kind == "!include" and not _inside(str(name or tag.value)):
         _outside(job, facts, f"line {tag.line}", "!include", str(name or tag.value))
     elif kind not in _HARMLESS:
         facts.unverifiable(
             "yaml.tag", job.path, f"line {tag.line}", f"It has the tag {tag.name[:120]}, which nobody here knows."
         )
+
+
+def _judged(job: Job, name: str, called: bool) -> Judgement:
+    """As any name; one of a module beside the configuration is one of code that is scanned by itself."""
+    found = judge(name, called=called)
+    if found.rule == "call" and f"{name.partition('.')[0]}.py" in job.companions:
+        return Judgement("own", Severity.MEDIUM, Verdict.REVIEW, ", of the code beside this file.")
+    return found
 
 
 def _name(tag: str) -> tuple[str, str]:

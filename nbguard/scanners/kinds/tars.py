@@ -16,6 +16,8 @@ from nbguard.scanners.facts import Facts
 from nbguard.scanners.streams import run_at
 
 _TORCH = {"storages", "tensors", "pickle"}
+_ZIP_TAIL = 65_535 + 22
+"""Bytes at the end of a file in which the end of a zip is looked for."""
 
 
 class TarScanner:
@@ -42,6 +44,31 @@ class TarScanner:
 
 
 SCANNER = TarScanner()
+
+
+def ends_with_a_member(job: Job) -> bool:
+    """Whether the end of a zip that a reader finds from the end of a tar lies in one of its members.
+
+    That reader then sees the zip that the member is, which is judged as such; what fills a tar up to whole blocks
+    behind it is no sign of anything.
+    """
+    if not torch_legacy.is_tar(job.head):
+        return False
+    start = max(0, job.size - _ZIP_TAIL)
+    found = job.view.read(start, job.size - start).rfind(b"PK\x05\x06")
+    if found < 0:
+        return False
+    names, inside = set(), False
+    try:
+        with tarfile.open(fileobj=buffered(job.view), mode="r:") as archive:
+            for count, info in enumerate(archive):
+                if count > job.limits.members:
+                    return False
+                names.add(info.name)
+                inside |= info.isreg() and info.offset_data <= start + found <= info.offset_data + info.size - 22
+    except (tarfile.TarError, EOFError, ValueError, OverflowError):
+        return False
+    return inside and not names >= _TORCH
 
 
 def _members(job: Job, facts: Facts) -> Iterator[tuple[str, View]]:

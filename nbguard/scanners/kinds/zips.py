@@ -20,7 +20,7 @@ from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import skops, torch_export, torchscript
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.kinds import keras
+from nbguard.scanners.kinds import keras, tars
 
 MAX_STORED = 16 << 20
 """Bytes; larger stored members of unknown zips are looked at where they lie instead of being copied."""
@@ -43,7 +43,7 @@ class ZipScanner:
 
     def embedded(self, job: Job) -> Facts:
         """The zip that ends a file of another format: Python's `zipfile` finds it, and so do loaders built on it."""
-        if self.recognise(job) or not zip_reader.has_end(job.view):
+        if self.recognise(job) or not zip_reader.has_end(job.view) or tars.ends_with_a_member(job):
             return Facts(format="")
         try:
             directory = zip_reader.read_directory(job.view)

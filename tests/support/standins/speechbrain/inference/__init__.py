@@ -1,0 +1,1 @@
+"""A stand-in: SpeechBrain needs torchaudio, which has no build beside every torch."""
