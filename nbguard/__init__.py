@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nbguard.hooks.guarding import guard
     from nbguard.report.model import Report, Verdict
     from nbguard.safe_loader import UnsafeModelError, load_transformers
-    from nbguard.scanners import scan
+    from nbguard.scanning import scan
 
 __version__ = "0.1.0"
 
@@ -55,7 +55,7 @@ _HOMES = {
     "guard": "nbguard.hooks.guarding",
     "install": "nbguard.hooks",
     "load_transformers": "nbguard.safe_loader",
-    "scan": "nbguard.scanners",
+    "scan": "nbguard.scanning",
     "uninstall": "nbguard.hooks",
 }
 

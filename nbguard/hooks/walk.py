@@ -87,8 +87,9 @@ def admit(
         if decision.action == "ask" or _other_way(report, request, nested):
             answer = _asked(report, decision, request)
             _record(f"load.{_WORDS[answer.choice]}", request, report, decision, who=answer.who, reason=answer.reason)
-            if answer.choice == "safetensors":
-                raise Instead(dict(report.advice.ways[0].arguments))
+            way = report.advice.way("safetensors")
+            if answer.choice == "safetensors" and way is not None and way.arguments:
+                raise Instead(dict(way.arguments))
             if (
                 answer.choice in ("once", "always")
                 and decision.action == "ask"

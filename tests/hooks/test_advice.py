@@ -277,3 +277,15 @@ def test_diffusers_can_do_it_too(person: Person, tmp_path: Path) -> None:
         way(person, "safetensors").line
     )
     assert loaded.config.latent_channels == 2
+
+
+def test_an_answer_that_was_not_offered_refuses(person: Person, tmp_path: Path, hub: Hub) -> None:
+    place = tmp_path / "model.bin"
+    hooks.uninstall()
+    torch.save({"w": torch.ones(2)}, place)
+    hooks.install()
+    person.choice = "safetensors"
+    with pytest.raises(LoadBlocked, match="Refused"):
+        torch.load(place, weights_only=False)
+    with pytest.raises(LoadBlocked, match="Refused"):
+        AutoModel.from_pretrained(fresh(hub, "demo/tiny-bert"))

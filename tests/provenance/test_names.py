@@ -206,3 +206,12 @@ def test_a_file_in_the_cache_has_the_name_of_its_repository(where: str) -> None:
     assert with_name(report).findings[0].file == "g00gle/tiny"
     other = dataclasses.replace(report, provenance={"path": "/home/ada/models--g00gle--tiny.bin"})
     assert with_name(other) == other
+
+
+def test_the_public_scan_says_it(hub: Hub) -> None:
+    import nbguard
+
+    hub.store.push("meta_llama/tiny", {"config.json": b"{}", "model.safetensors": b"\x02\0\0\0\0\0\0\0{}"})
+    report = nbguard.scan("meta_llama/tiny")
+    assert report.findings[0].rule == "name.homoglyph"
+    assert report.verdict is not Verdict.SAFE
