@@ -26,7 +26,7 @@ from typing import Any
 
 from bench.harness import ROOT, BenchError, Row, Workplace, as_json, table
 
-ALL = ("load_ext", "torch_zip_scan", "object_pickle", "header_only", "training", "approved_load")
+ALL = ("load_ext", "torch_zip_scan", "object_pickle", "header_only", "training", "honest_libraries", "approved_load")
 
 
 def machine() -> dict[str, Any]:

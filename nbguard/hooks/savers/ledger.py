@@ -10,7 +10,9 @@ nobody else could have written to it meanwhile, and the file system says that it
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
+import logging
 import os
 import queue
 import stat
@@ -21,10 +23,16 @@ from typing import Literal
 
 from nbguard.approvals.own import Piece, Written
 
+log = logging.getLogger("nbguard")
+
 AT_ONCE = 1 << 20
 """Bytes up to which a file is hashed before its saver returns: a millisecond."""
 MOST_WAITING = 64
 """Files that may wait for their digest, each with an open handle; further ones are hashed at once."""
+MOST_AT_ONCE = 500
+"""Records written in one transaction: those that came while the last one was written."""
+IDLE_SECONDS = 1.0
+"""After so long without anything to do, the thread ends."""
 SETTLE_SECONDS = 300.0
 """The longest that a load waits for digests; about as many gigabytes. What takes longer is asked about."""
 COARSE = 0.02
@@ -98,23 +106,27 @@ class _Ledger:
 
     def _work(self) -> None:
         while True:
-            batch: list[_Job | Written] = []
             try:
-                while len(batch) < 500:
-                    batch.append(self.waiting.get(timeout=0.05))
-                    if isinstance(batch[-1], _Job):
-                        break
+                batch = [self.waiting.get(timeout=IDLE_SECONDS)]
             except queue.Empty:
-                pass
-            if batch:
+                with self.lock:
+                    if self.open == 0:
+                        self.running = False
+                        return
+                continue
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < MOST_AT_ONCE and not isinstance(batch[-1], _Job):
+                    batch.append(self.waiting.get_nowait())
+            try:
                 _store([w for item in batch if (w := _hashed(item) if isinstance(item, _Job) else item) is not None])
-            with self.lock:
-                self.open -= len(batch)
-                self.files -= sum(isinstance(item, _Job) for item in batch)
-                if self.open == 0:
-                    self.running = False
-                    self.idle.notify_all()
-                    return
+            except MemoryError:
+                log.warning("nbguard had no memory left to record what was saved; it is asked about when it is loaded")
+            finally:
+                with self.lock:
+                    self.open -= len(batch)
+                    self.files -= sum(isinstance(item, _Job) for item in batch)
+                    if self.open == 0:
+                        self.idle.notify_all()
 
     def settle(self, seconds: float) -> None:
         with self.lock:
