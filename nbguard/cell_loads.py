@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
-from nbguard.loader_names import FROM_PRETRAINED, PRETRAINED, Named, functions, methods
+from nbguard.loader_names import FROM_PRETRAINED, PREFIXES, PRETRAINED, Named, functions, methods
 
 MAX_LOADS = 64
 """Loads taken from one cell; further ones are asked about when they happen."""
@@ -138,7 +138,7 @@ class _Walker:
     def loads(self, call: ast.Call) -> list[CellLoad]:
         """The loads that this call is: one, or one for each target of a loop over known ones."""
         named = self._named(call)
-        if named is None:
+        if named is None or (named.loader == "timm.create_model" and not self._fetches(call, named)):
             return []
         looped = next((n.id for n in ast.walk(call) if isinstance(n, ast.Name) and self._loops.get(n.id)), None)
         if looped is not None:
@@ -153,9 +153,16 @@ class _Walker:
     def _load(self, call: ast.Call, named: Named) -> CellLoad:
         node = self._node(call, named)
         target = None if node is None else self._text(node) or self._opened(node)
+        if target and named.loader == "timm.create_model":
+            target = target.partition(":")[2]
         revision = self._keyword(call, "revision") if named.hub else None
         shown = "" if target or node is None else ast.unparse(node)[:200]
         return CellLoad(named.loader, target or "", call.lineno, revision, named.hub, named, shown)
+
+    def _fetches(self, call: ast.Call, named: Named) -> bool:
+        """Whether timm would open a repository or a folder: any other name is a model of its own, made without one."""
+        node = self._node(call, named)
+        return node is not None and (self._text(node) or "").startswith(PREFIXES)
 
     def _named(self, call: ast.Call) -> Named | None:
         """The loader that is called."""

@@ -9,6 +9,7 @@ Those of the declarative table are taken from there; those that need a guard of 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -49,6 +50,12 @@ _LISTED = (
     Named("sentence_transformers.CrossEncoder", "model_name_or_path", hub=True),
     Named("sentence_transformers.SparseEncoder", "model_name_or_path", hub=True),
     Named("skops.io.load", "file"),
+    Named("peft.load_peft_weights", "model_id", hub=True),
+    Named("timm.create_model", "model_name", hub=True),
+    Named("timm.models.load_checkpoint", "checkpoint_path", 1),
+    Named("torch.hub.load", "repo_or_dir"),
+    Named("torch.hub.load_state_dict_from_url", "url"),
+    Named("shelve.open", "filename"),
 )
 _ALSO = {
     "torch.serialization.load": "torch.load",
@@ -67,6 +74,9 @@ _ALSO = {
     "tf.keras.models.load_model": "keras.saving.load_model",
     "keras.load_model": "keras.saving.load_model",
     "skops.io._persist.load": "skops.io.load",
+    "peft.utils.save_and_load.load_peft_weights": "peft.load_peft_weights",
+    "timm.models._factory.create_model": "timm.create_model",
+    "timm.models.create_model": "timm.create_model",
 }
 """Other names of the same functions: where they say that they were defined, and where libraries show them too."""
 _IN_MEMORY = frozenset({"bytes", "data", "s", "model_str", "blob", "stream"})
@@ -79,7 +89,12 @@ _PRETRAINED_METHODS = {
     "load_textual_inversion": Named("load_textual_inversion", "pretrained_model_name_or_path", hub=True),
     "load_ip_adapter": Named("load_ip_adapter", "pretrained_model_name_or_path_or_dict", hub=True),
     "load_adapter": Named("load_adapter", "peft_model_id", hub=True),
+    "from_hparams": Named("from_hparams", "source", hub=True),
 }
+_TELLING = re.compile(r"load|restore_from")
+"""What a method's name has to hold: others (`read`, `restore`) are those of every file and dictionary, too."""
+PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:", "local_dir:")
+"""What timm writes before a repository or a folder; a name without one is a model of its own."""
 
 
 @functools.cache
@@ -109,7 +124,7 @@ def methods() -> Mapping[str, Named]:
     found = dict(_PRETRAINED_METHODS)
     for entry in table():
         named = _of(entry)
-        if named is not None and (method := _method(entry)):
+        if named is not None and (method := _method(entry)) and _TELLING.search(method):
             found.setdefault(method, Named(method, named.parameter, named.position))
     return MappingProxyType(found)
 

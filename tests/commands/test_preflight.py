@@ -125,6 +125,9 @@ def test_names_are_known_from_cell_to_cell(folder: Path) -> None:
         ("R = ('a', 'b')\n[torch.load(f'{r}.pt') for r in R]", "torch.load", "b.pt"),
         ("from sentence_transformers import SentenceTransformer\nSentenceTransformer('org/st')",
          "sentence_transformers.SentenceTransformer", "org/st"),
+        ("import timm\ntimm.create_model('hf-hub:org/vit', pretrained=True)", "timm.create_model", "org/vit"),
+        ("import llama_cpp\nllama_cpp.Llama(model_path='m.gguf')", "llama_cpp.Llama", "m.gguf"),
+        ("import peft\npeft.load_peft_weights('org/lora')", "peft.load_peft_weights", "org/lora"),
     ],
 )  # fmt: skip
 def test_every_loader_of_the_table_is_known_by_its_name(source: str, loader: str, target: str) -> None:
@@ -132,7 +135,14 @@ def test_every_loader_of_the_table_is_known_by_its_name(source: str, loader: str
 
 
 @pytest.mark.parametrize(
-    "source", ["mlflow_like.unrelated('x')", "import shutil\nshutil.load_model('x')", "x.load('y')"]
+    "source",
+    [
+        "mlflow_like.unrelated('x')",
+        "import shutil\nshutil.load_model('x')",
+        "x.load('y')",
+        "file.read(5)",
+        "s.restore('x')",
+    ],
 )
 def test_what_only_sounds_like_a_loader_is_none(source: str) -> None:
     assert Reader().loads(source) == []
