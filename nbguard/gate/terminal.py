@@ -34,6 +34,7 @@ REPORT = "report"
 
 _TRIES = 3
 
+_TO_PASTE = {"safetensors": "The safer way, to paste:", "pinned": "The call with its revision, to paste:"}
 _OFFERED: dict[Choice, str] = {
     "safetensors": "load the safetensors instead",
     "once": "load it now",
@@ -106,8 +107,8 @@ def _show(report: Report, decision: Decision, request: LoadRequest, *, short: bo
     title = f"nbguard stopped {request.loader}"
     plain = not _takes("╭─│╯")
     _write(panel.render(report, decision, title=title, width=_columns(), color=colored(), plain=plain, short=short))
-    for way in report.advice.ways:
-        _write(terminal(way.line, 1_000, block=True))  # once more without the frame, so that it can be copied
+    for way in report.advice.ways:  # once more without the frame, so that it can be copied
+        _write(f"{_TO_PASTE[way.kind]}\n{terminal(way.line, 1_000, block=True)}")
     _write()
 
 

@@ -289,3 +289,10 @@ def test_an_answer_that_was_not_offered_refuses(person: Person, tmp_path: Path, 
         torch.load(place, weights_only=False)
     with pytest.raises(LoadBlocked, match="Refused"):
         AutoModel.from_pretrained(fresh(hub, "demo/tiny-bert"))
+
+
+@pytest.mark.parametrize("name", ["m\u0435ta-llama/nothing", "meta-lama/nothing"])
+def test_a_name_that_leads_nowhere_is_answered_with_what_was_meant(hub: Hub, person: Person, name: str) -> None:
+    with pytest.raises(OSError, match=r"Did you mean meta-llama/nothing \(Meta\)\?"):
+        AutoModel.from_pretrained(name)
+    assert person.asked == []
