@@ -17,7 +17,7 @@ import sqlite3
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -87,6 +87,10 @@ def remember(
     with _connection(make=True) as db, db:
         for sha256, data in texts.values():
             db.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (sha256, zlib.compress(data)))
+        db.execute(  # accepting the same again renews it, and pushes nothing else out
+            "DELETE FROM versions WHERE name = ? AND artifact = ? AND contract = ? AND who = ? AND how = ?",
+            (key, report.artifact.digest, keys.contract_key(report), _short(who), how),
+        )
         db.execute(f"INSERT INTO versions VALUES (NULL{', ?' * len(row)})", row)
         _prune(db, key)
 
@@ -107,7 +111,7 @@ def since(report: Report, opened: Opened | None) -> Since | None:
         records = [_Record.of(row) for row in rows]
         same = next((r for r in records if r.same_as(report)), None)
         if same is not None:
-            return same.told(report, same=True)
+            return same.told(report, records, same=True)
         base = _base(records, report)
         if base is None:
             return None
@@ -175,7 +179,9 @@ class _Record:
     def same_as(self, report: Report) -> bool:
         return self.artifact == report.artifact.digest and self.contract == keys.contract_key(report)
 
-    def told(self, report: Report, *, same: bool) -> Since:
+    def told(self, report: Report, records: Sequence[_Record], *, same: bool) -> Since:
+        """Who accepted it and when; of an acceptance for one load, the newest approval of the name besides."""
+        approved = next((r for r in records if r.how == "always" and self.how == "once"), None)
         return Since(
             self.target,
             self.at,
@@ -188,6 +194,7 @@ class _Record:
             _standing(self.approval),
             self.commit,
             same,
+            None if approved is None else approved.told(report, (), same=approved.same_as(report)),
         )
 
     def compared(self, records: list[_Record], report: Report) -> Since | None:
@@ -203,7 +210,7 @@ class _Record:
         fresh = [path for path in now if path not in then]
         used, named = self.globals, set(_globals(report))
         found = replace(
-            self.told(report, same=False),
+            self.told(report, records, same=False),
             changed=tuple(sorted(p for p in now if p in then and now[p] != then[p])),
             added=tuple(sorted(p for p in fresh if p not in listed)),
             opened=tuple(sorted(p for p in fresh if p in listed)),

@@ -67,6 +67,9 @@ class Since:
     """Of a repository, then."""
     same: bool = False
     """The content is exactly the one that was accepted."""
+    approved: Since | None = None
+    """Where this was accepted for one load only: the newest approval that was given to what had the name, without
+    what is different from that."""
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -95,6 +98,7 @@ class Since:
             "standing": self.standing,
             "commit": self.commit,
             "same": self.same,
+            "approved": None if self.approved is None else self.approved.to_json(),
             "files": {"added": list(self.added), "removed": list(self.removed), "changed": list(self.changed),
                       "opened": list(self.opened)},
             "globals": {"added": list(self.globals_added), "removed": list(self.globals_removed)},

@@ -77,6 +77,8 @@ def since(report: Report, *, short: bool = False) -> tuple[Part, ...]:
     if found is None:
         return ()
     rows = [Row("say", _accepted(found))]
+    if found.approved is not None:
+        rows.append(Row("say", _accepted(found.approved)))
     if found.same:
         rows.append(Row("say", "It is exactly that content."))
     elif found.verdict != found.now:

@@ -267,3 +267,24 @@ def test_approving_on_the_command_line_counts_and_tells(tmp_path: Path, capsys: 
     assert "What changed since it was accepted" in out
     assert "Reason given: ours" in out
     assert "which is in force" in out
+
+
+def test_the_last_approval_is_told_besides_what_was_accepted_once(tmp_path: Path) -> None:
+    place = tmp_path / "model.pkl"
+    place.write_bytes(pickle.dumps([1]))
+    accept(place, "always", "reviewed")
+    for _ in range(20):
+        place.write_bytes(pickle.dumps([2]))
+        accept(place, "once")
+    place.write_bytes(pickle.dumps([3]))
+    report, opened = looked_at(place)
+    with opened:
+        found = versions.since(report, opened)
+        assert found is not None
+        page = text.render(_with(report, found))
+    assert found.how == "once"
+    assert found.approved is not None
+    assert (found.approved.how, found.approved.reason) == ("always", "reviewed")
+    assert "accepted what had this name for one load" in page
+    assert "Reason given: reviewed" in page
+    assert page.index("for one load") < page.index("Reason given: reviewed")
