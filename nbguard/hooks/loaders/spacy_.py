@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from nbguard.hooks import grants
 from nbguard.hooks.loaders.entry import Call
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def folder_of_model(call: Call) -> Opened | None:
     from nbguard.artifact.sources import open_files
 
     name = call.source
+    outer = grants.current()
+    if outer is not None and any(grant.request.loader.startswith("spacy.") for grant in outer.grants):
+        return None  # `spacy.load` calls `load_model` with the folder that it was given
     if isinstance(name, str) and (name.startswith("blank:") or is_package(name)):
         return None
     if not isinstance(name, str | os.PathLike) or not os.path.isdir(name):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbguard.hooks.loaders.entry import Call, Loader
 
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
-    from nbguard.hooks.grants import Grant
 
 _SPEECHBRAIN = (
     "the configuration and its code from the scanned bytes; names in it judged once more where they are resolved; no"
@@ -20,13 +19,6 @@ def _spacy(call: Call) -> Opened | None:
     from nbguard.hooks.loaders import spacy_
 
     return spacy_.folder_of_model(call)
-
-
-def _keep(call: Call, grant: Grant, result: Any) -> Any:
-    from nbguard.hooks.loaders import declared
-
-    declared.keep(call, grant, result)
-    return result
 
 
 LOADERS = (
@@ -88,16 +80,21 @@ LOADERS = (
         scanned="the same",
         tested="stand-in",
     ),
-    Loader(
-        name="spacy.load",
-        module="spacy.util",
-        function="load_model",
-        source=("name",),
-        opens=_spacy,
-        hand="staged",
-        finish=_keep,
-        asks_about="every file of the folder; an installed package is code that was installed",
-        enforced="read through the scanned handles; pickles and weights inside as their own loaders",
-        scanned="registered functions that config.cfg names; MessagePack and JSON, value by value",
+    *(
+        Loader(
+            name=name,
+            module=module,
+            function=function,
+            source=("name",),
+            opens=_spacy,
+            hand="staged",
+            asks_about="every file of the folder; an installed package is code that was installed",
+            enforced="read through the scanned handles; pickles and weights inside as their own loaders",
+            scanned="registered functions that config.cfg names; MessagePack and JSON, value by value",
+        )
+        for name, module, function in (
+            ("spacy.load", "spacy", "load"),
+            ("spacy.util.load_model", "spacy.util", "load_model"),
+        )
     ),
 )

@@ -1,0 +1,113 @@
+"""`config.cfg` of a spaCy pipeline: which registered functions loading it calls.
+
+facts = SCANNER.scan(job)
+
+spaCy fills a configuration in by calling functions that are registered under the names in it (`@architectures =
+"spacy.HashEmbedCNN.v2"`), in the blocks of the language and its components; training and its corpora are not filled in
+when a pipeline is loaded. Those of spaCy itself build layers and read the pipeline's own files. A name of any other
+package is code that this package registered, and functions that copy from, or read, other places are shown.
+
+Source: `spacy/util.py` (`load_model_from_config`, `load_model_from_path`) and `confection`.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+
+from nbguard.report.model import Finding, Severity, Verdict
+from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.facts import Facts
+from nbguard.scanners.tables import table
+
+MAX_BYTES = 4 << 20
+_NLP = re.compile(rb"^\[nlp\]\s*$", re.MULTILINE)
+_FILLED = re.compile(r"(?:nlp|components)(?:\.|$)")
+"""Blocks that are filled in when a pipeline is loaded."""
+_FACTORY = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class SpacyConfigScanner:
+    name = "spacy-config"
+
+    def recognise(self, job: Job) -> bool:
+        return job.suffix == ".cfg" and job.size <= MAX_BYTES and bool(_NLP.search(job.view.read(0, job.size)))
+
+    def scan(self, job: Job) -> Facts:
+        parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=True)
+        parser.optionxform = str  # type: ignore[assignment, method-assign]
+        try:
+            parser.read_string(job.view.read(0, job.size).decode("utf-8"))
+        except (configparser.Error, UnicodeDecodeError) as error:
+            return unverifiable(
+                job, "spacy-config", "spacy.config", f"The configuration cannot be read: {str(error)[:150]}."
+            )
+        facts = plain(job, "spacy-config")
+        for section in parser.sections():
+            for key, raw in parser.items(section):
+                if key.startswith("@"):
+                    _registered(job, facts, section, key[1:], _text(raw))
+                elif key in ("factory", "source") and section.startswith("components."):
+                    _component(job, facts, section, key, _text(raw))
+        return facts
+
+
+SCANNER = SpacyConfigScanner()
+
+
+def _text(raw: str) -> str:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw.strip()
+    return value if isinstance(value, str) else raw.strip()
+
+
+def _registered(job: Job, facts: Facts, section: str, registry: str, name: str) -> None:
+    words = table("frameworks")["registered"]
+    own = any(name == p or (p.endswith(".") and name.startswith(p)) for p in words["prefixes"])
+    if not _FILLED.match(section):
+        return
+    if own and (registry not in words["acting"] or name in words["harmless"]):
+        return
+    acting = registry in words["acting"]
+    facts.add(
+        Finding(
+            "spacy.registered",
+            Severity.HIGH if not own else Severity.MEDIUM,
+            job.path,
+            f"[{section[:80]}] @{registry[:30]}",
+            f"It calls {name[:100]!r}, "
+            + ("which reads or runs what its arguments say." if own else "a function that another package registered."),
+            evidence=f"@{registry} = {name}"[:300],
+            meaning="It is called with the arguments in this file while the pipeline is loaded."
+            if acting or not own
+            else "",
+            remedy="Look which installed package registers that name before you accept.",
+        ),
+        Verdict.REVIEW,
+    )
+
+
+def _component(job: Job, facts: Facts, section: str, key: str, name: str) -> None:
+    if key == "source" and name not in ("", "null"):
+        facts.add(
+            Finding(
+                "spacy.source", Severity.HIGH, job.path, f"[{section[:80]}] source",
+                f"It takes a component from another pipeline: {name[:150]}",
+                meaning="That pipeline is loaded too, and was not looked at here.",
+                remedy="Scan the other pipeline as well.",
+            ),
+            Verdict.REVIEW,
+        )  # fmt: skip
+    elif key == "factory" and not _FACTORY.fullmatch(name):
+        facts.add(
+            Finding(
+                "spacy.factory", Severity.MEDIUM, job.path, f"[{section[:80]}] factory",
+                f"Its component {name[:100]!r} is none of spaCy's own.",
+                meaning="Code that an installed package registered makes it.",
+                remedy="Look which installed package registers that name before you accept.",
+            ),
+            Verdict.REVIEW,
+        )  # fmt: skip
