@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import pathlib
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,12 +168,55 @@ def test_a_weight_that_is_a_pickle_is_read_as_one(person: Any, honest: Path, tmp
 
 
 @pytest.mark.usefixtures("guarded", "fooled")
-def test_a_scanner_that_was_fooled_lets_no_pickle_in_it_run(
-    person: Any, honest: Path, tmp_path: Path, marker: Path
+@pytest.mark.parametrize("change", HOSTILE, ids=NAMES)
+def test_a_scanner_that_was_fooled_lets_nothing_in_it_run(
+    person: Any, honest: Path, tmp_path: Path, marker: Path, change: Change
 ) -> None:
-    place = rewritten(honest, tmp_path / "bad.pt2", in_the_example_inputs, marker)
+    place = rewritten(honest, tmp_path / "bad.pt2", change, marker)
+    for source in (place, io.BytesIO(place.read_bytes())):
+        with pytest.raises(LoadBlocked):
+            torch.export.load(source)
+    assert not marker.exists()
+    assert set(person.verdicts) <= {"safe", "review"}
+
+
+@pytest.mark.usefixtures("guarded", "fooled")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(h := __import__('nbguard.hooks.installed', fromlist=['x']).Installed(), "
+        "h.on_undo(lambda p=__import__('pathlib'): p.Path({0!r}).touch()), h.undo())",
+        "(h := __import__('nbguard.hooks.installed', fromlist=['x']).Installed(), "
+        "h.on_undo(__import__('functools').partial(__import__('os').system, 'touch {0}')), h.undo())",
+        "__import__('threading').Thread(target=__import__('os').system, args=('touch {0}',)).start()",
+        "exec(compile('open({0!r}, chr(119))', __import__('os').__file__, 'exec'))",
+    ],
+    ids=["through nbguard", "through nbguard in C", "in a thread", "under another name"],
+)
+def test_nor_by_a_detour(person: Any, honest: Path, tmp_path: Path, marker: Path, code: str) -> None:
+    def detour(members: Members, _: str) -> None:
+        in_a_name(members, code.format(str(marker)))
+
     with pytest.raises(LoadBlocked):
-        torch.export.load(place)
+        torch.export.load(rewritten(honest, tmp_path / "bad.pt2", detour, marker))
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(5)
+    assert not marker.exists()
+
+
+@pytest.mark.usefixtures("guarded", "fooled")
+def test_nor_a_module_that_is_imported(
+    person: Any, honest: Path, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lying_about.py").write_text(f"import pathlib; pathlib.Path({str(marker)!r}).touch()")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imports(members: Members, code: str) -> None:
+        in_a_name(members, "__import__('lying_about')")
+
+    with pytest.raises(LoadBlocked):
+        torch.export.load(rewritten(honest, tmp_path / "bad.pt2", imports, marker))
     assert not marker.exists()
 
 

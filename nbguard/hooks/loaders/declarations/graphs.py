@@ -92,8 +92,10 @@ LOADERS = (
         function="load",
         source=("f",),
         hand="sealed",
-        prepare=torch_export_.only_exports,
-        enforced="a sealed copy, scanned as such; the pickles in it as torch.load",
+        prepare=torch_export_.held,
+        finish=torch_export_.looked_at,
+        enforced="a sealed copy, scanned as such; the pickles in it as torch.load; code that torch makes of it has no "
+        "effects while it loads",
         scanned=_PROGRAM,
     ),
     Loader(
@@ -102,8 +104,10 @@ LOADERS = (
         function="load_pt2",
         source=("f",),
         hand="sealed",
-        prepare=torch_export_.only_exports,
-        enforced="a sealed copy, scanned as such; the pickles in it as torch.load",
+        prepare=torch_export_.held,
+        finish=torch_export_.looked_at,
+        enforced="a sealed copy, scanned as such; the pickles in it as torch.load; code that torch makes of it has no "
+        "effects while it loads",
         scanned=_PROGRAM,
     ),
     Loader(
@@ -112,7 +116,8 @@ LOADERS = (
         function="load_package",
         source=("path",),
         hand="sealed",
-        prepare=torch_export_.only_exports,
+        prepare=torch_export_.held,
+        finish=torch_export_.looked_at,
         enforced="a sealed copy of the accepted libraries; what they do is theirs",
         scanned="nothing: machine code cannot be judged, and is danger",
     ),
