@@ -61,7 +61,7 @@ class Own:
 def find(report: Report, opened: Opened) -> Own | None:
     """Own work, if every file that this load would open is. Never raises: records that cannot be read vouch for
     nothing, which is logged once."""
-    if report.verdict is Verdict.UNVERIFIABLE:
+    if report.verdict is Verdict.UNVERIFIABLE or not wanted():
         return None
     try:
         return _find(report, opened)

@@ -12,10 +12,11 @@ import functools
 import inspect
 import io
 import os
+import time
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -104,6 +105,7 @@ class _Before:
     buffer: io.BytesIO | None = None
     start: int = 0
     stream: Any = None
+    begun: float = field(default_factory=time.time)
 
     @classmethod
     def of(cls, saver: Saver, target: Any) -> _Before | None:
@@ -135,7 +137,7 @@ class _Before:
             single = os.path.isfile(self.folder)  # a saver of single files, after all
             now = {self.folder: ""} if single else _below(self.folder) or {}
         for path in now:
-            ledger.note(saver.name, saver.family, path, self.files.get(path, ""))
+            ledger.note(saver.name, saver.family, path, self.files.get(path, ""), self.begun)
 
     def _note_stream(self, saver: Saver) -> None:
         """All that is in an open file by now, if its name still leads to it."""

@@ -141,16 +141,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ledger._reset)
 
 
-def note(saver: str, family: str, path: str, before: str = "") -> None:
-    """Record the file that `saver` just wrote, unless it is still what `before` says (`identity`). Raises nothing: a
-    file that cannot be vouched for is asked about when it is loaded."""
+def note(saver: str, family: str, path: str, before: str = "", begun: float = 0.0) -> None:
+    """Record the file that `saver` just wrote. Raises nothing: a file that cannot be vouched for is asked about when it
+    is loaded.
+
+    Args:
+        before: its `identity` before, where there was one: a saver that wrote nothing vouches for nothing. A file of
+            the same size, written twice before the file system's clock moved on, has the same one;
+        begun: so where it was changed since the saver began (seconds since the epoch), it counts as written.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0))
     except (OSError, ValueError):
         return
     try:
         seen = os.fstat(fd)
-        if not private(seen) or identity(seen) == before:
+        if not private(seen) or (identity(seen) == before and seen.st_ctime < begun - COARSE):
             os.close(fd)
             return
     except OSError:

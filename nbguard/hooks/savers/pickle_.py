@@ -8,6 +8,7 @@ where the person wrote the call; what is dumped into a file also where a library
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -65,11 +66,33 @@ def watch(hooks: Installed, pickle: ModuleType) -> None:
         c_dump(obj, tee, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
         tee.note("pickle.dump", "pickle")
 
-    for function in (dumps, dump):
-        function.__module__, function.__qualname__ = "pickle", function.__name__
-    hooks.replace(pickle, "dumps", dumps)
-    hooks.replace(pickle, "dump", dump)
+    hooks.replace(pickle, "dumps", _Native.of(dumps))
+    hooks.replace(pickle, "dump", _Native.of(dump))
     hooks.replace(pickle, "Pickler", _watched(pickle.Pickler))
+
+
+class _Native(functools.partial):  # type: ignore[type-arg]
+    """In place of a C function: like one, it does not become a method where a class holds it, and pickles by name. A
+    partial, because that adds no frame of Python's and hardly any time."""
+
+    __name__: str
+    __qualname__: str
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> _Native:
+        made = cls(function)
+        made.__module__, made.__doc__ = "pickle", function.__doc__
+        made.__name__ = made.__qualname__ = function.__name__
+        return made
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _Native:
+        return self
+
+    def __reduce__(self) -> Any:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<function pickle.{self.__qualname__}, watched by nbguard>"
 
 
 def watch_shelf(hooks: Installed, shelve: ModuleType) -> None:

@@ -197,6 +197,43 @@ def test_values_of_a_shelf_are_recorded() -> None:
     assert [w.saver for w in OwnWork().all()] == ["shelve"]
 
 
+@pytest.mark.usefixtures("nobody")
+def test_a_file_that_is_saved_again_and_again() -> None:
+    """Within one tick of the file system's clock, at the same size."""
+    for number in range(30):
+        np.save("same.npy", np.array([Mine(number)], dtype=object))
+        assert np.load("same.npy", allow_pickle=True)[0].value == number
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_saver_that_wrote_nothing_vouches_for_nothing() -> None:
+    from nbguard.hooks.savers import SAVERS, engine
+
+    Path("theirs.pt").write_bytes(b"theirs")
+    os.utime("theirs.pt")
+    saver = next(s for s in SAVERS if s.name == "torch.save")
+    before = engine._Before.of(saver, "theirs.pt")
+    assert before is not None
+    before.begun += 3_600
+    before.note(saver)
+    ledger.settle()
+    assert OwnWork().all() == ()
+
+
+def test_in_the_place_of_c_functions() -> None:
+    class Serializer:
+        dumps = pickle.dumps
+        dump = pickle.dump
+
+    assert pickle.loads(Serializer().dumps([1])) == [1]
+    assert b"pickle" in pickle.dumps(pickle.dumps), "by its name"
+    assert pickle.dumps([1], 2, fix_imports=True) == b"\x80\x02]q\x00K\x01a."
+    assert "pickle.dumps" in repr(pickle.dumps)
+    buffers: list[Any] = []
+    pickle.dumps(pickle.PickleBuffer(b"abc"), 5, buffer_callback=buffers.append)
+    assert len(buffers) == 1
+
+
 def test_known_harm_is_asked_about_whoever_wrote_it(person: Asker) -> None:
     class Harmful:
         def __reduce__(self) -> Any:
