@@ -218,7 +218,7 @@ def _import_from_path(original: Callable[..., Any], path: Any, *args: Any, **kwa
 
 def guard_nemo(hooks: Installed, module: ModuleType) -> None:
     """Guard `from_pretrained`: what it fetches, and what `restore_from` then opens, is one load."""
-    method = module.ModelPT.__dict__.get("from_pretrained")
+    method = module.Model.__dict__.get("from_pretrained")
     function = getattr(method, "__func__", method)
     if inspect.isfunction(function):
         hooks.swap(function, functools.partial(_from_pretrained, inspect.signature(function)))

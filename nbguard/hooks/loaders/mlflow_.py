@@ -4,8 +4,9 @@
 
 MLflow puts the model's `code` folder on `sys.path`, imports the `loader_module` that MLmodel names, runs a
 `model_code_path`, and unpickles. It is given a private folder instead: links to the scanned handles, and of everything
-small, MLmodel and code among it, copies, which are compared once more after the load. Code in it runs only from scanned bytes and without
-effects (`walls/folders.py`), pickles are held to the scanned programs, and a loader module is MLflow's own or scanned.
+small, MLmodel and code among it, copies, which are compared once more after the load. Code in it runs only from scanned
+bytes and without effects (`walls/folders.py`), pickles are held to the scanned programs, and a loader module is
+MLflow's own or scanned.
 """
 
 from __future__ import annotations

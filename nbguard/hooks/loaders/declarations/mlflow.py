@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FLAVORS = ("pyfunc", "sklearn", "pytorch", "xgboost", "lightgbm", "catboost", "onnx", "keras", "tensorflow",
            "transformers", "sentence_transformers", "spacy", "statsmodels", "pmdarima", "prophet", "paddle", "h2o",
            "diviner", "fastai", "langchain", "llama_index", "dspy", "openai", "johnsnowlabs", "diffusers")  # fmt: skip
+TESTED = ("pyfunc", "sklearn", "pytorch")
 
 
 def _opens(call: Call) -> Opened | None:
@@ -44,9 +45,10 @@ LOADERS = tuple(
         prepare=_prepare,
         finish=_finish,
         asks_about="every file of the model's folder",
-        enforced="MLmodel and code from sealed copies; code runs only as scanned and without effects; pickles and"
-        " weights as their own loaders; no path out of the folder; a loader module is MLflow's own or scanned",
-        scanned="objects that MLflow's flavours make of data",
+        enforced="MLmodel and code from copies that are compared again; code runs only as scanned and without effects;"
+        " pickles and weights as their own loaders; no path out of the folder; loader modules MLflow's own or scanned",
+        scanned="objects that MLflow's flavours make of data"
+        + ("" if flavor in TESTED else "; the tests run pyfunc, sklearn and pytorch through this same guard"),
     )
     for flavor in FLAVORS
 )

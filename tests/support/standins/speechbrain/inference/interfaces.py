@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import hf_hub_download
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain.utils.importutils import import_from_path
+from speechbrain.utils.superpowers import import_from_path
 
 
 def fetch(filename, source, savedir, revision=None):

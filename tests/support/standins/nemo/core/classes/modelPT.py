@@ -9,11 +9,12 @@ import tarfile
 import tempfile
 
 import torch
-from huggingface_hub import hf_hub_download
 from omegaconf import OmegaConf
 
+from nemo.core.classes.common import Model
 
-class ModelPT(torch.nn.Module):
+
+class ModelPT(torch.nn.Module, Model):
     def __init__(self, cfg=None, trainer=None):
         super().__init__()
         module, _, name = cfg.encoder["_target_"].rpartition(".")
@@ -43,19 +44,3 @@ class ModelPT(torch.nn.Module):
             weights = torch.load(os.path.join(folder, "model_weights.ckpt"), map_location="cpu", weights_only=False)
             model.load_state_dict(weights, strict=strict)
             return model
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        model_name,
-        refresh_cache=False,
-        override_config_path=None,
-        map_location=None,
-        strict=True,
-        return_config=False,
-        trainer=None,
-        save_restore_connector=None,
-        return_model_file=False,
-    ):
-        path = hf_hub_download(repo_id=model_name, filename=f"{model_name.rpartition('/')[2]}.nemo")
-        return cls.restore_from(path, override_config_path, map_location, strict, return_config)

@@ -1,4 +1,4 @@
-"""A stand-in for `speechbrain.utils.importutils`, of SpeechBrain 1.0."""
+"""A stand-in for `speechbrain.utils.superpowers`, of SpeechBrain 1.0."""
 
 from __future__ import annotations
 
