@@ -166,7 +166,10 @@ class _Walk:
     def text(self, found: Field) -> str:
         if found.length > MAX_TEXT:
             raise OnnxError("A name in it is longer than any real one.")
-        return self.view.read(found.start, found.length).decode("utf-8", "backslashreplace")
+        try:
+            return self.view.read(found.start, found.length).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise OnnxError("A name in it is no text.") from error
 
     def inner(self, found: Field, walk: Callable[[int, int, int], None], depth: int) -> None:
         if depth >= MAX_DEPTH:

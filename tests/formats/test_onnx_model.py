@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import onnx
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper, onnx_ml_pb2
 
 from nbguard.formats import protobuf
@@ -150,3 +152,40 @@ def test_bytes_that_are_no_message(data: bytes) -> None:
 def test_fields_are_found_across_windows() -> None:
     made = TensorProto(name="n" * 70_000, doc_string="d" * 70_000, dims=[7] * 40_000).SerializeToString()
     assert [f.number for f in protobuf.fields(BytesView(made), 0, len(made))] == [1] * 40_000 + [8, 12]
+
+
+def damaged(data: bytes, random: Random) -> bytes:
+    out = bytearray(data)
+    for _ in range(random.randint(1, 5)):
+        at = random.randrange(len(out))
+        match random.randrange(4):
+            case 0:
+                out[at] = random.randrange(256)
+            case 1:
+                del out[at : at + random.randint(1, 6)]
+            case 2:
+                out[at:at] = random.randbytes(random.randint(1, 6))
+            case 3:
+                out[at : at + 8] = (1 << random.randrange(63)).to_bytes(8, "little")
+    return bytes(out)
+
+
+def test_of_damaged_models_nothing_is_overlooked_that_the_library_sees() -> None:
+    made = model()
+    for number in range(3):
+        tensor = made.graph.initializer.add(name=f"t{number}", data_type=1, dims=[3], data_location=1)
+        for key, value in (("location", f"data{number}.bin"), ("offset", str(number)), ("length", "12")):
+            tensor.external_data.add(key=key, value=value)
+    whole, random, both = made.SerializeToString(), Random(7), 0
+    for _ in range(20_000):
+        data = damaged(whole, random)
+        try:
+            mine = read_model(BytesView(data))
+            theirs = onnx.ModelProto.FromString(data)
+        except (OnnxError, DecodeError):
+            continue
+        both += 1
+        outside = {e.value for t in theirs.graph.initializer for e in t.external_data if e.key == "location"}
+        assert outside <= {e.location for e in mine.external}
+        assert {(n.domain.removeprefix("ai.onnx"), n.op_type) for n in theirs.graph.node} <= set(mine.operators)
+    assert both > 100
