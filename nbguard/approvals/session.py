@@ -63,7 +63,17 @@ def find(report: Report, opened: Opened | None = None) -> Approval | None:
     for accepted_here in candidates:
         if accepted_here.holds(report, opened):
             return accepted_here.approval
-    return Store().find(report, opened)
+    return _young(Store().find(report, opened))
+
+
+def _young(approval: Approval | None) -> Approval | None:
+    """None for one that is older than the settings now let any approval become, whatever end it was given."""
+    from nbguard import settings
+
+    most = settings.load().approvals_days
+    if approval is None or not most or time.time() < approval.created + (most + 1) * 86_400.0:
+        return approval
+    return None
 
 
 @contextlib.contextmanager

@@ -76,3 +76,18 @@ def test_bulk_data_is_the_same_file_or_asked_about(tmp_path):
 def test_an_approval_given_before_is_found_too():
     Store().add(report(), "ada", "")
     assert find(report()).who == "ada"
+
+
+def test_an_approval_that_is_older_than_the_site_now_allows_counts_no_more(tmp_path, monkeypatch):
+    import time
+
+    from nbguard.approvals import session
+
+    Store().add(report(), "ada", "", expires=None)
+    config = tmp_path / "config.toml"
+    config.write_text("[approvals]\ndays = 30\n")
+    monkeypatch.setenv("NBGUARD_CONFIG", str(config))
+    assert find(report()) is not None
+    now = time.time()
+    monkeypatch.setattr(session.time, "time", lambda: now + 32 * 86_400)
+    assert find(report()) is None

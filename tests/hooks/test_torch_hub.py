@@ -261,9 +261,11 @@ def test_listing_and_help_import_the_code_too(person, github, repo, marker):
     assert not marker.exists()
 
 
-def test_a_repository_of_github_is_fetched_then_asked_about_then_imported(person, github):
+def test_a_repository_of_github_is_fetched_then_asked_about_then_imported(person, github, tmp_path):
     assert fetch().line.weight.shape == (3, 2)
-    assert [r.target for r in person.reports] == ["owner/name:v1"]
+    (report,) = person.reports
+    assert report.target == str(tmp_path / "hub" / "owner_name_v1")  # what `nbguard approve` takes
+    assert report.provenance["repository"] == "owner/name:v1"
     assert github.asked == ["/zip"]
     assert not (Path(torch.hub.get_dir()) / "trusted_list").exists()
 

@@ -42,7 +42,7 @@ LEFT = (".md", ".gitattributes", ".gitignore", ".png", ".jpg", ".jpeg", ".gif", 
 # HyperPyYAML
 
 _reading: ContextVar[tuple[Grant, str] | None] = ContextVar("nbguard.hyperpyyaml", default=None)
-"""The grant, and the text that was scanned, while a configuration is made into objects."""
+"""The grant, and the text in which names may stand, while a configuration is made into objects."""
 
 
 def guard_hyperpyyaml(hooks: Installed, module: ModuleType) -> None:
@@ -85,7 +85,7 @@ def _make(module: ModuleType, original: Callable[..., Any], given: dict[str, Any
         return original(**{**given, "yaml_stream": io.StringIO(text)})
     if "!include" in text:
         raise walk.violation(grant, "it includes another file, which was not scanned with it.")
-    token = _reading.set((grant, text))
+    token = _reading.set((grant, f"{text}\n{given['overrides']}"))  # overrides are the caller's own
     try:
         return original(**{**given, "yaml_stream": io.StringIO(text), "loader": _safe(module, given["loader"])})
     finally:

@@ -101,9 +101,11 @@ class _Session:
             wanted = import_closure(names, lambda name: read_small(root, name, names), [start])
             if start not in wanted:
                 raise TargetMissing(f"There is no {start} in {root}.", os.path.join(root, start))
-            opened = open_files(root, sorted(wanted), target=self.target, kind="directory")
+            opened = open_files(root, sorted(wanted), target=root, kind="directory")
             self.kept.callback(opened.close)
             opened.provenance.update({"source": "torch.hub", "path": root})
+            if self.target != root:
+                opened.provenance["repository"] = self.target[:300]
             if start != HUBCONF:
                 opened.provenance["scope"] = REACHED_FOR
             request = LoadRequest(self.loader, self.target, "directory", self.arguments, in_person_code=self.person)
