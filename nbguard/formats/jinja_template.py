@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+_LINES = re.compile(r"\r\n|\r")
 _BEGIN = re.compile(r"\{\{|\{%|\{#")
 _RAW = re.compile(r"\{%[-+]?\s*raw\s*-?%\}")
 _END_RAW = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}")
@@ -20,7 +21,7 @@ _TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<string>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
     r"|(?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+"
-    r"|\d(?:_?\d)*(?:\.\d(?:_?\d)*)?(?:[eE][+-]?\d(?:_?\d)*)?)"
+    r"|(?<!\.)\d(?:_?\d)*(?:\.\d(?:_?\d)*)?(?:[eE][+-]?\d(?:_?\d)*)?|\d(?:_?\d)*)"
     r"|(?P<name>[^\W\d]\w*)"
     r"|(?P<operator>//|\*\*|==|!=|>=|<=|[-+/*%~\[\](){}><=.:|,;])",
     re.S,
@@ -55,6 +56,7 @@ def tags(source: str) -> Iterator[Tag]:
     Raises:
         TemplateError: a tag, a comment, a bracket or a raw block is not closed, or a character fits nowhere.
     """
+    source = _LINES.sub("\n", source)
     at = 0
     while begin := _BEGIN.search(source, at):
         line = source.count("\n", 0, begin.start()) + 1

@@ -13,6 +13,7 @@ TEMPLATES = [
     '{# a {{ comment }} #}{% raw %}{{ not this }}{% endraw %}{{ \'}}\' }}{{ "{% \\" %}" }}',
     "{% set ns = namespace(found=false) %}{% macro f(a, b='x') %}{{ a // b ** 2 }}{% endmacro %}{{ f(1)[0:2] }}",
     "{{ '\\x41\\u0042\\n' }}{{ a.b.c(d, *e, **f) }}{{ x >= 1 and y != 2 or z % 3 }}",
+    "{{ x.0.1 }}{{ x.5e3 }}{{ 1.5e3 }}",
     "no tags at all { { } }",
     "line one\n{{ 'text\nover lines' }}\n{% if a %}\n{% endif %}",
 ]
