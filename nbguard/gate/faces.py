@@ -51,6 +51,19 @@ def accepts_input(running: Any) -> bool:
     return allowed is True
 
 
+def page_is_jupyters() -> bool:
+    """Whether the page is one of Jupyter's own: its server names the notebook for the kernels that it starts.
+
+    Everyone else's (VS Code, consoles, what nobody knows) may or may not be able to show controls.
+    """
+    return bool(os.environ.get("JPY_SESSION_NAME"))
+
+
+def _in_colab() -> bool:
+    """Colab passes no message on to a kernel that is busy, except for what is typed."""
+    return "google.colab" in sys.modules
+
+
 def _at_a_terminal() -> bool:
     try:
         return sys.stdin.isatty() and sys.stdout.isatty()
@@ -73,7 +86,7 @@ def frontend() -> Literal["widget", "terminal", "none"]:
     if running is not None:
         if not accepts_input(running):
             return "none"
-        return "terminal" if as_text else "widget"
+        return "terminal" if as_text or _in_colab() else "widget"
     if not _at_a_terminal() or _prompt_is_open():
         return "none"
     if _interactive() or as_text:

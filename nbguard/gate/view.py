@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from nbguard.gate.answer import Question
-from nbguard.gate.faces import FACE_VARIABLE
+from nbguard.gate.faces import FACE_VARIABLE, page_is_jupyters
 from nbguard.gate.machine import Machine
 from nbguard.report import html as report_html
 from nbguard.report import sections
@@ -31,6 +31,9 @@ TYPE_INSTEAD = (
 )
 """For pages that cannot show the controls, though their notebook server says that someone is there."""
 
+TYPE_SOON = "No buttons? Wait a few seconds: the question is then put as text, to be answered by typing."
+"""The same for pages other than Jupyter's own, where it is put so by itself."""
+
 _LABELS = {
     "once": "Load once",
     "always": "Always allow this content",
@@ -42,7 +45,8 @@ _NOTES = {
     "once": "<b>Load once</b> loads it now and asks again the next time.",
     "always": "<b>Always allow this content</b> holds for exactly these bytes; a changed file is asked about again.",
     "refuse": "<b>Refuse</b> loads nothing and stops the cell.",
-    "safetensors": "<b>Load the safetensors instead</b> takes the file that can hold numbers only; it is looked at first.",
+    "safetensors": "<b>Load the safetensors instead</b> takes the file that can hold numbers only; it is looked at"
+    " first.",
 }
 
 
@@ -78,13 +82,14 @@ class View:
     def bundle(self) -> dict[str, Any]:
         """For the display: the widget, and what a page without widgets shows in its place."""
         report, decision = self._report, self._decision
-        instead = f'<p class="nbg-outcome">Waiting for your answer. {html(TYPE_INSTEAD)}</p>'
+        no_buttons = TYPE_INSTEAD if page_is_jupyters() else TYPE_SOON
+        instead = f'<p class="nbg-outcome">Waiting for your answer. {html(no_buttons)}</p>'
         static = report_html.wrap(
             report,
             sections.band(report, loader=self._loader) + instead + report_html.body(report, decision),
         )
         return {
-            "text/plain": f"{report_text.brief(report)}\n\nnbguard waits for your answer. {TYPE_INSTEAD}",
+            "text/plain": f"{report_text.brief(report)}\n\nnbguard waits for your answer. {no_buttons}",
             "text/html": static,
             VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.root.model_id},
         }

@@ -34,7 +34,8 @@ TICK = 0.05
 """Seconds between two looks at the messages; short enough to feel immediate."""
 
 UNSEEN = 4.0
-"""Seconds without a sign of the page showing the controls, after which the way to answer by typing is shown."""
+"""Seconds without a sign of the page showing the controls, after which the question is typed. Jupyter's own pages only
+show them once a person scrolls there: in those, what to do where there are no buttons is shown, and they stay."""
 
 LINGER = 1.0
 """Seconds that the controls stay open in an idle kernel after the decision."""
@@ -117,16 +118,20 @@ def _serve(tap: Tap, view: View, machine: Machine) -> None:
     """Hand the page's messages to the machine until it has decided."""
     started = time.monotonic()
     hint: Slot | None = None
+    seen = False
     try:
         while machine.choice is None:
             message = tap.next(TICK)
             if message is not None:
+                seen = True
                 with tap.serving(message):
                     if asks_state(message["header"]["msg_type"], message["content"]):
                         tap.send_state(message)
                     else:
                         _take(message, view, machine)
-            if hint is None and not machine.shown and time.monotonic() - started > UNSEEN:
+            if hint is None and not seen and time.monotonic() - started > UNSEEN:
+                if not faces.page_is_jupyters():
+                    raise TapUnavailable("the page has not shown its controls")
                 hint = Slot()
                 hint.show_static(
                     f'<p style="color:var(--jp-ui-font-color2,#59636e)">{html(TYPE_INSTEAD)}</p>', TYPE_INSTEAD

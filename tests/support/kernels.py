@@ -9,6 +9,7 @@ with Kernel("python3") as kernel:
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from typing import Any
@@ -25,12 +26,14 @@ GRACE = 0.75
 class Kernel:
     """One kernel and a client that takes input."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, page: str = "notebook.ipynb", **environment: str) -> None:
+        """`page` is the notebook that Jupyter's server would name; empty for front-ends without one."""
         self.name = name
+        self._environment = {**environment, "JPY_SESSION_NAME": page}
 
     def __enter__(self) -> Kernel:
         self.manager = KernelManager(kernel_name=self.name)
-        self.manager.start_kernel()
+        self.manager.start_kernel(env={**os.environ, **self._environment})
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
