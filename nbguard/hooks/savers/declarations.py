@@ -25,7 +25,7 @@ SAVERS: tuple[Saver, ...] = (
         target=("f",),
         family="torchscript",
     ),
-    Saver(name="torch.export.save", module="torch.export", function="save", target=("f",), family="torch"),
+    Saver(name="torch.export.save", module="torch.export", function="save", target=("f",), family="torch-export"),
     Saver(name="joblib.dump", module="joblib.numpy_pickle", function="dump", target=("filename",), family="joblib"),
     Saver(name="dill.dump", module="dill._dill", function="dump", target=("file",), family="by-value", stream=True),
     Saver(name="dill.dumps", module="dill._dill", function="dumps", target=(), family="by-value", returns=True),
@@ -199,6 +199,6 @@ SAVERS: tuple[Saver, ...] = (
         target=("filename",),
     ),
     Saver(name="catboost.save_model", module="catboost.core", function="CatBoost.save_model", target=("fname",)),
-    Saver(name="skops.io.dump", module="skops.io._persist", function="dump", target=("file",)),
+    Saver(name="skops.io.dump", module="skops.io._persist", function="dump", target=("file",), family="skops"),
     Saver(name="onnx.save", module="onnx", function="save_model", target=("f",), family="graph"),
 )

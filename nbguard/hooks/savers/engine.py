@@ -12,6 +12,7 @@ import functools
 import inspect
 import io
 import os
+import sys
 import time
 import types
 from collections import OrderedDict
@@ -49,8 +50,11 @@ def watch(hooks: Installed, module: ModuleType, savers: Iterable[Saver]) -> None
 
 
 def persons_own() -> bool:
-    """Whether what is saved now is the person's work: their code asked for it, and nothing is being loaded."""
-    return scope.held() is None and grants.current() is None and caller.person_line() is not None
+    """Whether what is saved now is the person's work: their code asked for it, and nothing is being loaded. What
+    machinery writes for its own workers is none."""
+    if scope.held() is not None or grants.current() is not None:
+        return False
+    return caller.kind_of(sys._getframe(1)) != "machinery" and caller.person_line() is not None
 
 
 def _named(around: Callable[..., Any]) -> Callable[..., Any]:

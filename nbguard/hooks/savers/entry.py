@@ -34,6 +34,8 @@ FAMILIES: dict[str, Family] = {
     "pickle": _family("pickle nested"),
     "by-value": _family("pickle nested", machinery=BY_VALUE),
     "torch": _family("torch-zip torch-legacy torch-tar pickle nested"),
+    "torch-export": _family("torch-zip torch-export pickle nested", "torch-export"),
+    "skops": _family("", "skops"),
     "torchscript": _family("torch-zip torchscript nested", "torchscript"),
     "joblib": _family("joblib pickle nested"),
     "numpy": _family("npy npz nested"),

@@ -55,11 +55,7 @@ def watch(hooks: Installed, pickle: ModuleType) -> None:
         obj: Any, file: Any, protocol: Any = None, *, fix_imports: bool = True, buffer_callback: Any = None
     ) -> None:
         """Write a pickled representation of obj to the open file object file. See `pickle.dump`."""
-        if (
-            caller.kind_of(frame_of(1)) == "machinery"
-            or not callable(getattr(file, "write", None))
-            or not persons_own()
-        ):
+        if not callable(getattr(file, "write", None)) or not persons_own():
             c_dump(obj, file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
             return
         tee = Tee(file)
