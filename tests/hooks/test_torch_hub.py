@@ -410,3 +410,37 @@ def test_everything_is_given_back(repo):
         assert load(repo).line.weight.shape == (3, 2)
     finally:
         hooks.install()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "import sys; sys.path.insert(0, {elsewhere!r}); import evil",
+        "import importlib.util as u; s = u.spec_from_file_location('evil', {file!r});"
+        " s.loader.exec_module(u.module_from_spec(s))",
+        "exec(open({file!r}).read())",
+        "import runpy; runpy.run_path({file!r})",
+        "import zipimport, sys; sys.path.insert(0, {elsewhere!r} + '/evil.zip'); import evil",
+        "import torch; torch.hub._import_module('evil', {file!r})",
+    ],
+)
+@pytest.mark.parametrize("where", ["import", "entry"])
+def test_code_from_elsewhere_does_not_run_within(person, repo, marker, tmp_path, way, where):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    if "zip" in way:
+        with zipfile.ZipFile(elsewhere / "evil.zip", "w") as archive:
+            archive.write(elsewhere / "evil.py", "evil.py")
+        (elsewhere / "evil.py").unlink()
+    line = way.format(elsewhere=str(elsewhere), file=str(elsewhere / "evil.py"))
+    inside = line.replace("; ", "\n    ")
+    text = f"def tiny():\n    {inside}\n" if where == "entry" else line.replace("; ", "\n") + "\ndef tiny(): pass\n"
+    (repo / "hubconf.py").write_text(text)
+    path = list(sys.path)
+    try:
+        with pytest.raises(LoadBlocked):
+            load(repo)
+    finally:
+        sys.path[:] = path
+    assert not marker.exists()
