@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 MAX_SUGGESTIONS = 200
-COMMANDS = ("scan", "preflight", "status", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),
+    "revoke": ("--reason",),
+    "off": ("--reason",),
 }
+_SPANS = ("1d", "7d", "30d", "90d", "365d", "never")
+"""Suggested for `--expires`; anything that `nbguard approve --help` names is taken."""
 
 
 def complete(shell: Any, event: Any) -> list[str]:
@@ -30,6 +34,12 @@ def complete(shell: Any, event: Any) -> list[str]:
     if not before:
         return [c for c in COMMANDS if c.startswith(current)]
     command = before[0]
+    if command in ("approvals", "audit"):
+        return [w for w in _record_words(command, before[1:]) if w.startswith(current)]
+    if before[-1] == "--revision" and command in _OPTIONS:
+        return [r for r in cached_revisions(before[1]) if r.startswith(current)] if len(before) > 2 else []
+    if before[-1] == "--expires":
+        return [s for s in _SPANS if s.startswith(current)]
     if current.startswith("-"):
         return [o for o in _OPTIONS.get(command, ()) if o.startswith(current)]
     if command == "preflight" and len(before) == 1:
@@ -65,6 +75,40 @@ def cached_repositories() -> Iterator[str]:
         parts = name.removeprefix("models--").split("--")
         if 1 <= len(parts) <= 2 and name.isprintable() and not any(c.isspace() for c in name):
             yield "/".join(parts)
+
+
+def cached_revisions(repository: str) -> Iterator[str]:
+    """Branches and tags, then commits, of which the Hub cache holds something."""
+    folder = _cache() / ("models--" + repository.removeprefix("hf://").partition("@")[0].replace("/", "--"))
+    for part in ("refs", "snapshots"):
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder / part))
+        except (OSError, ValueError):
+            continue
+        yield from (name for name in names if name.isprintable() and not any(c.isspace() for c in name))
+
+
+def _record_words(command: str, before: list[str]) -> list[str]:
+    """What could follow in `%safemodel approvals …` and `%safemodel audit …`: acts, options, their values, ids."""
+    import argparse
+
+    from nbguard.commands import record_options
+
+    parser = argparse.ArgumentParser(add_help=False)
+    (record_options.fill_audit if command == "audit" else record_options.fill_approvals)(parser)
+    act = ""
+    for word in before:
+        acts = next((a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)), {})
+        if word in acts:
+            parser, act = acts[word], word
+    if before and before[-1].startswith("-"):
+        option = next((a for a in parser._actions if before[-1] in a.option_strings), None)
+        if option is not None and option.nargs != 0:
+            return [str(choice) for choice in option.choices or ()]
+    words = [word for a in parser._actions for word in a.option_strings if word.startswith("--")]
+    below = [str(c) for a in parser._actions if isinstance(a, argparse._SubParsersAction) for c in a.choices]
+    ids = _approvals() if act in ("show", "expire", "revoke") else []
+    return [*below, *ids, *words]
 
 
 def _cache() -> Path:

@@ -396,6 +396,30 @@ def test_completion_of_cached_repositories(shell, tmp_path, monkeypatch):
     assert list(completion.cached_repositories()) == ["gpt2", "org/name"]
 
 
+def test_completion_of_revisions(shell, tmp_path, monkeypatch):
+    for name in ("refs/main", "refs/v1.0", f"snapshots/{'a' * 40}"):
+        (tmp_path / "hub" / "models--org--name" / name).mkdir(parents=True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert completed("%safemodel scan org/name --revision ") == ["main", "v1.0", "a" * 40]
+    assert completed("%safemodel scan org/name --revision aa") == ["a" * 40]
+    assert completed("%safemodel approve ../../etc --revision ") == []
+    assert completed("%safemodel scan --revision ") == []
+
+
+def test_completion_of_switches_records_and_their_values(shell):
+    assert completed("%safemodel o") == ["on", "off"]
+    assert completed("%safemodel off --r") == ["--reason"]
+    assert completed("%safemodel approve x --expires 3") == ["30d", "365d"]
+    assert "prune" in completed("%safemodel approvals ")
+    assert completed("%safemodel approvals --verdict d") == ["danger"]
+    assert completed("%safemodel audit ver") == ["verify"]
+    assert completed("%safemodel audit --ev") == ["--event"]
+    assert completed("%safemodel approvals --who ") == []
+    run(shell, "%safemodel approve review.pkl")
+    (given,) = Store().list()
+    assert given.id in completed("%safemodel approvals show ")
+
+
 def test_completion_of_approvals_and_reports(shell):
     run(shell, "%safemodel approve review.pkl")
     (given,) = Store().list()
