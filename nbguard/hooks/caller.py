@@ -33,8 +33,12 @@ MACHINERY = (
     "joblib.pool",
     "joblib._memmapping_reducer",
     "torch.multiprocessing",
+    "distributed.protocol",
+    "ray._private.serialization",
+    "ray._private.function_manager",
 )
-"""Modules that unpickle what their own processes sent them. Recognised by the file their code lies in."""
+"""Modules that unpickle what their own processes sent them: those of a pool, or of a cluster that the person's own code
+started or joined. Recognised by the file their code lies in."""
 
 _OWN = os.path.realpath(os.path.dirname(os.path.dirname(__file__))) + os.sep
 _TRANSPARENT = frozenset(
