@@ -60,6 +60,10 @@ def _run(options: argparse.Namespace) -> int:
                 from nbguard.commands import preflight
 
                 return preflight.command(options)
+            case "run":
+                from nbguard.commands import run
+
+                return run.run(options)
             case "convert":
                 from nbguard.commands import convert
 
@@ -106,9 +110,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _scan_parser(commands)
     _preflight_parser(commands)
+    _run_parser(commands)
     _convert_parser(commands)
     _record_parsers(commands)
     return parser
+
+
+def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a script with its loads guarded",
+        description="Run a script, or a module, as Python would, with its loads guarded from the first line.",
+    )
+    run.add_argument("--ask", action="store_true", help="ask in the terminal; without it nobody is asked")
+    run.add_argument("-m", dest="module", action="store_true", help="SCRIPT is the name of a module")
+    run.add_argument("script", metavar="SCRIPT", help="a Python file")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="for the script")
 
 
 def _scan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
