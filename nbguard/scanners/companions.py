@@ -8,10 +8,12 @@ A scanner says what its file claims with `claim(facts, "model.onnx_data", 4096)`
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from nbguard.artifact.folders import blob_folder
 from nbguard.artifact.sources import Opened, OpenedFile, open_files
 from nbguard.errors import TargetError
 from nbguard.formats import onnx_model
@@ -47,15 +49,37 @@ def beside(opened: Opened, *, folder: str | None = None) -> Opened:
     """
     if opened.kind not in ("path", "stream") or not opened.files:
         return opened
-    root = folder if folder is not None else opened.root
-    names = [] if root is None else data_files(opened.files[0])
+    place = folder if folder is not None else opened.root
+    if place is None:
+        return opened
     found: list[OpenedFile] = []
-    for name in names:
-        try:
-            found += open_files(root or ".", [name], target=opened.target, kind="path").files
-        except TargetError:
-            continue  # the scan says that it is missing, or where it leads
+    for name in data_files(opened.files[0]):
+        with contextlib.suppress(TargetError):  # the scan says that it is missing
+            found.append(open_below(place, name))
     return replace(opened, files=(*opened.files, *found)) if found else opened
+
+
+def open_below(folder: str, name: str) -> OpenedFile:
+    """The file `name` below `folder`, which it may leave for the blobs of a Hub's cache only.
+
+    Raises:
+        TargetError: it is missing, unreadable, or leads elsewhere.
+    """
+    root, below = _root(folder)
+    (file,) = open_files(root, [below + name], target=name, kind="path").files
+    file.path = name
+    return file
+
+
+def _root(folder: str) -> tuple[str, str]:
+    """The folder that data files may lie in, and the way from it to `folder`: of a Hub cache, the whole snapshot, since
+    what lies in it are links to the blobs beside it."""
+    place = above = os.path.realpath(folder)
+    while os.path.dirname(above) != above:
+        if blob_folder(above) is not None:
+            return above, "" if above == place else os.path.relpath(place, above) + "/"
+        above = os.path.dirname(above)
+    return place, ""
 
 
 def data_files(file: OpenedFile) -> list[str]:
@@ -103,4 +127,4 @@ def settle(opened: Opened, facts: dict[str, Facts]) -> None:
                 )
 
 
-__all__ = ["beside", "claim", "data_files", "plain_location", "settle"]
+__all__ = ["beside", "claim", "data_files", "open_below", "plain_location", "settle"]

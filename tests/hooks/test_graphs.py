@@ -200,6 +200,21 @@ class TestSession:
         with pytest.raises(LoadBlocked):
             self.run(place)
 
+    @pytest.mark.parametrize("below", ["", "onnx/"])
+    def test_models_in_the_cache_of_a_hub_are_links(self, person: Any, tmp_path: Path, below: str) -> None:
+        blobs = tmp_path / "models--some--model" / "blobs"
+        snapshot = tmp_path / "models--some--model" / "snapshots" / ("a" * 40)
+        blobs.mkdir(parents=True)
+        (snapshot / below / "data").mkdir(parents=True)
+        place = with_data_beside(tmp_path)
+        for name, blob in (("beside.onnx", "0" * 64), ("data/weights.bin", "1" * 64)):
+            shutil.move(tmp_path / name, blobs / blob)
+            (snapshot / below / name).symlink_to(blobs / blob)
+        place = snapshot / below / "beside.onnx"
+        assert (self.run(place) == X @ WEIGHTS).all()
+        assert (weights(onnx.load(place)) == WEIGHTS).all()
+        assert [f.path for f in person.reports[0].files][1] == "data/weights.bin"
+
     def test_data_that_is_not_there_is_not_looked_for(self, person: Any, tmp_path: Path) -> None:
         place = with_data_beside(tmp_path)
         shutil.rmtree(tmp_path / "data")

@@ -268,6 +268,18 @@ class TestLlama:
         (report,) = person.reports
         assert [f.path for f in report.files] == [*(p.name for p in parts), "lora_path/adapter.gguf"]
 
+    def test_parts_in_the_cache_of_a_hub_are_links(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
+        blobs = tmp_path / "models--some--model" / "blobs"
+        snapshot = tmp_path / "models--some--model" / "snapshots" / ("a" * 40) / "Q4"
+        blobs.mkdir(parents=True)
+        snapshot.mkdir(parents=True)
+        for n in (1, 2):
+            part = written(tmp_path, name=f"big-{n:05d}-of-00002")
+            part.rename(blobs / str(n))
+            (snapshot / part.name).symlink_to(blobs / str(n))
+        model = llama_cpp.Llama(str(snapshot / "big-00001-of-00002.gguf"))
+        assert model.mapped == [(blobs / "1").read_bytes(), (blobs / "2").read_bytes()]
+
     def test_a_hostile_part_stops_all(self, person: Any, tmp_path: Path, llama_cpp: Any) -> None:
         first = written(tmp_path, name="big-00001-of-00002")
         written(tmp_path, "{{ ''['__class__'] }}", name="big-00002-of-00002")

@@ -29,7 +29,8 @@ _GGUF = "metadata, the table of tensors, chat templates beyond the usual words"
 
 def _parts(call: Call) -> Opened | None:
     """A GGUF model with all its parts, and the adapter that is loaded with it."""
-    from nbguard.artifact.sources import OpenedFile, open_files, open_path
+    from nbguard.artifact.sources import OpenedFile, open_path
+    from nbguard.scanners.companions import open_below
 
     opened = file_or_bytes(call)
     if opened is None or call.form != "path":
@@ -38,16 +39,22 @@ def _parts(call: Call) -> Opened | None:
         call.who = _beyond("llama_cpp")  # Llama.from_pretrained: whoever called that is asked
     folder, name = os.path.split(os.path.abspath(os.fspath(call.source)))
     more: list[OpenedFile] = []
-    if match := _SPLIT.match(name):
-        total = min(int(match["of"]), 1000)
-        names = [f"{match['stem']}{n:05d}-of-{match['of']}{match['end']}" for n in range(2, total + 1)]
-        there = [n for n in names if os.path.exists(os.path.join(folder, n))]
-        more += open_files(folder, there, target=opened.target, kind="path").files
-    for argument in _ADAPTERS:
-        if call.get(argument):
-            adapter = open_path(call.get(argument)).files[0]
-            adapter.path = f"{argument}/{adapter.path}"
-            more.append(adapter)
+    try:
+        if match := _SPLIT.match(name):
+            total = min(int(match["of"]), 1000)
+            names = [f"{match['stem']}{n:05d}-of-{match['of']}{match['end']}" for n in range(2, total + 1)]
+            for part in names:
+                if os.path.exists(os.path.join(folder, part)):
+                    more.append(open_below(folder, part))
+        for argument in _ADAPTERS:
+            if call.get(argument):
+                adapter = open_path(call.get(argument)).files[0]
+                adapter.path = f"{argument}/{adapter.path}"
+                more.append(adapter)
+    except BaseException:
+        for file in (*opened.files, *more):
+            file.close()
+        raise
     return replace(opened, files=(*opened.files, *more), kind="directory" if more else opened.kind)
 
 
