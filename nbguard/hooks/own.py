@@ -27,14 +27,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbguard.approvals.model import RecordError
-from nbguard.approvals.own import OwnWork, Written
 from nbguard.hooks.savers import ledger, memory
 from nbguard.hooks.savers.entry import FAMILIES, Family
 from nbguard.hooks.walls.names import harmful
 from nbguard.report.model import FileReport, Report, Severity, Verdict
 
 if TYPE_CHECKING:
+    from nbguard.approvals.own import OwnWork, Written
     from nbguard.artifact.sources import Opened, OpenedFile
 
 EXPLAINED = frozenset({"pickle.gadget", "pickle.unexplained-call", "pickle.unexplained-class"})
@@ -63,6 +62,8 @@ def find(report: Report, opened: Opened) -> Own | None:
     nothing, which is logged once."""
     if report.verdict is Verdict.UNVERIFIABLE or not wanted():
         return None
+    from nbguard.approvals.model import RecordError
+
     try:
         return _find(report, opened)
     except RecordError as error:
@@ -100,6 +101,8 @@ def _find(report: Report, opened: Opened) -> Own | None:
     loaded = [f for f in report.files if not f.inert]
     if not loaded or not _modules_known(report):
         return None
+    from nbguard.approvals.own import OwnWork
+
     work = OwnWork()
     ledger.settle()
     newest: Own | None = None

@@ -131,7 +131,8 @@ class _Before:
         """Record what is there now and was not."""
         if self.buffer is not None:
             if not self.buffer.closed:
-                memory.remember(saver.family, bytes(self.buffer.getbuffer()[self.start : self.buffer.tell()]))
+                with self.buffer.getbuffer() as all_of_it, all_of_it[self.start : self.buffer.tell()] as written:
+                    memory.remember(saver.family, written)
             return
         if self.stream is not None:
             self._note_stream(saver)

@@ -19,9 +19,10 @@ import stat
 import threading
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from nbguard.approvals.own import Piece, Written
+if TYPE_CHECKING:
+    from nbguard.approvals.own import Piece, Written
 
 log = logging.getLogger("nbguard")
 
@@ -134,6 +135,8 @@ class _Ledger:
 
 
 _ledger = _Ledger()
+_recent: dict[str, str] = {}
+"""Identity → digest of the last large files, for one that several savers report."""
 _problems: set[str] = set()
 """What keeps records from being made or read; each is in the audit log of this process once."""
 
@@ -174,6 +177,8 @@ def note(saver: str, family: str, path: str, before: str = "", begun: float = 0.
 
 def note_program(saver: str, family: str, path: str, sha256: str, size: int, piece: Piece = "program") -> None:
     """Record a pickle program of which the digest is known because it was seen on its way."""
+    from nbguard.approvals.own import Written
+
     _put(Written(sha256, size, piece, family, saver, path, time.time()))
 
 
@@ -216,24 +221,38 @@ def _store(written: list[Written]) -> None:
 
 def _hashed(job: _Job) -> Written | None:
     """The record of a file, or None where it was changed while it was read."""
+    from nbguard.approvals.own import Written
+
     try:
         large = job.size > AT_ONCE
         seen = os.fstat(job.fd)
         if large and (wait := seen.st_ctime + COARSE - time.time()) > 0:
             time.sleep(min(wait, COARSE))
-        digest, at = hashlib.sha256(), 0
-        while part := os.pread(job.fd, CHUNK, at):
-            digest.update(part)
-            at += len(part)
+        digest = _recent.get(job.identity)  # a saver within a saver wrote it: a shard of a model that is saved
+        if digest is None:
+            digest = _digest(job)
         seen = os.fstat(job.fd)
-        if at != job.size or identity(seen) != job.identity:
+        if digest is None or identity(seen) != job.identity:
             return None
         told = job.identity if large and _tells(seen) else ""
-        return Written(digest.hexdigest(), job.size, "file", job.family, job.saver, job.path, job.written, told)
+        if told:
+            _recent[told] = digest
+            while len(_recent) > MOST_WAITING:
+                _recent.pop(next(iter(_recent)), None)
+        return Written(digest, job.size, "file", job.family, job.saver, job.path, job.written, told)
     except OSError:
         return None
     finally:
         os.close(job.fd)
+
+
+def _digest(job: _Job) -> str | None:
+    """SHA-256 of all bytes, None where they are not as many as there were."""
+    digest, at = hashlib.sha256(), 0
+    while part := os.pread(job.fd, CHUNK, at):
+        digest.update(part)
+        at += len(part)
+    return digest.hexdigest() if at == job.size else None
 
 
 def _tells(seen: os.stat_result) -> bool:

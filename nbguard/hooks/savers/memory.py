@@ -25,7 +25,7 @@ _SETS, _WAYS, _WIDTH = 1 << 14, 16, 16
 VARIABLE = "NBGUARD_SESSION"
 """Where a spawned process finds the table: memory without a name, which only this user can open."""
 
-Remember = Callable[[str, bytes], None]
+Remember = Callable[[str, bytes | memoryview], None]
 Holds = Callable[[str, bytes], bool]
 
 
@@ -70,7 +70,7 @@ def _make() -> tuple[Remember, Holds, Holds, Callable[[], None], Callable[[], No
         os.environ[VARIABLE] = f"/proc/{os.getpid()}/fd/{handles[0]}"
         return fd
 
-    def remember(family: str, data: bytes) -> None:
+    def remember(family: str, data: bytes | memoryview) -> None:
         """Keep the digest of what a saver of `family` just dumped."""
         if not table:
             return

@@ -52,7 +52,8 @@ class Tee:
         if isinstance(self._file, io.BytesIO):
             if not self._file.closed:
                 end = self._file.tell()
-                memory.remember(family, bytes(self._file.getbuffer()[end - size : end]))
+                with self._file.getbuffer() as all_of_it, all_of_it[end - size : end] as written:
+                    memory.remember(family, written)
             return
         path = _path(self._file)
         if path is None:
