@@ -75,7 +75,7 @@ def loaded() -> dict[str, str]:
 @pytest.mark.slow
 def test_an_approval_lets_exactly_this_content_load_unattended(models, capsys):
     for path in sorted(models.iterdir()):
-        assert cli.main(["approve", path.name]) == 0
+        assert cli.main(["approve", path.name, "--reason", "ours"]) == 0
     assert set(loaded().values()) == {"loaded"}
     with open("big.pt", "r+b") as file:  # bulk data only: the same layout and programs, other tensors
         file.seek(20_000_000)
