@@ -47,7 +47,6 @@ class Own:
     saver: str
     written: float | None
     """Seconds since the epoch; None where it is still in this process's memory."""
-    path: str = ""
 
     @property
     def sentence(self) -> str:
@@ -157,7 +156,7 @@ def _piece_by_piece(work: OwnWork, report: Report, file: FileReport) -> Iterator
 
 
 def _own(written: Written) -> Own:
-    return Own(written.saver, written.written, written.path)
+    return Own(written.saver, written.written)
 
 
 def _fits(report: Report, file: FileReport, family: str) -> bool:
