@@ -176,11 +176,17 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
 
 
 def show(report: Report) -> None:
-    """The whole report as HTML and as text, whichever the front-end takes."""
+    """The whole report as HTML and as text, whichever the front-end takes; in a frame at a terminal."""
     from IPython.display import display
 
+    from nbguard.gate import faces
     from nbguard.report import html, text
 
+    if faces.kernel() is None and sys.stdout.isatty():
+        from nbguard.gate.terminal import print_report
+
+        print_report(report, title="nbguard")
+        return
     display({"text/html": html.render(report), "text/plain": text.render(report)}, raw=True)
 
 

@@ -104,12 +104,16 @@ def _show(report: Report, decision: Decision, request: LoadRequest, *, short: bo
         page = report_html.render(report, decision, loader=request.loader)
         take().show_static(page, report_text.render(report, decision))
         return
-    title = f"nbguard stopped {request.loader}"
-    plain = not _takes("╭─│╯")
-    _write(panel.render(report, decision, title=title, width=_columns(), color=colored(), plain=plain, short=short))
+    print_report(report, decision, title=f"nbguard stopped {request.loader}", short=short)
     for way in report.advice.ways:  # once more without the frame, so that it can be copied
         _write(f"{_TO_PASTE[way.kind]}\n{terminal(way.line, 1_000, block=True)}")
     _write()
+
+
+def print_report(report: Report, decision: Decision | None = None, *, title: str = "", short: bool = False) -> None:
+    """A report in its frame, as this terminal can show it."""
+    plain = not _takes("╭─│╯")
+    _write(panel.render(report, decision, title=title, width=_columns(), color=colored(), plain=plain, short=short))
 
 
 def _read(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> tuple[Choice, str]:

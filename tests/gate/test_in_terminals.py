@@ -83,8 +83,11 @@ def test_terminal_ipython(folder: Path, marker: Path, columns: int) -> None:
         terminal.type("once")
         terminal.see("LoadBlocked")
         terminal.see("In [5]:")
-        terminal.type("print('ali' + 've')")
-        terminal.see("alive")
+        terminal.type("%safemodel scan safe.pkl")
+        terminal.see("content digest")
+        terminal.see("In [6]:")
+        assert "╭─ nbguard ─" in terminal.screen()
+        assert all(line.startswith("│") and line.endswith("│") for line in framed(terminal.screen()))
     assert not marker.exists()
 
 
