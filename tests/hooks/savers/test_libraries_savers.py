@@ -88,24 +88,69 @@ def keras_model(path: str) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
 
 
+def load_xgboost(path: str) -> None:
+    import xgboost
+
+    xgboost.Booster().load_model(path)
+
+
+def load_lightgbm(path: str) -> None:
+    import lightgbm
+
+    lightgbm.Booster(model_file=path)
+
+
+def load_catboost(path: str) -> None:
+    import catboost
+
+    catboost.CatBoostClassifier().load_model(path)
+
+
+def load_skops(path: str) -> None:
+    import skops.io
+
+    skops.io.load(path)
+
+
+def load_onnx(path: str) -> None:
+    import onnx
+
+    onnx.load(path)
+
+
+def load_keras(path: str) -> None:
+    import keras
+
+    keras.models.load_model(path)
+
+
 @pytest.mark.parametrize(
-    ("save", "path"),
+    ("save", "load", "path"),
     [
-        (xgboost_model, "m.ubj"),
-        (lightgbm_model, "m.txt"),
-        (catboost_model, "m.cbm"),
-        (skops_model, "m.skops"),
-        (onnx_model, "m.onnx"),
-        (keras_model, "m.keras"),
+        (xgboost_model, load_xgboost, "m.ubj"),
+        (lightgbm_model, load_lightgbm, "m.txt"),
+        (catboost_model, load_catboost, "m.cbm"),
+        (skops_model, load_skops, "m.skops"),
+        (onnx_model, load_onnx, "m.onnx"),
+        (keras_model, load_keras, "m.keras"),
     ],
 )
-def test_models_of_other_libraries(save: Callable[[str], None], path: str) -> None:
+def test_models_of_other_libraries(save: Callable[[str], None], load: Callable[[str], None], path: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         save(path)
-    assert recorded(path)
-    records = [w for w in OwnWork().all() if w.path == os.path.abspath(path)]
-    assert all(w.size == os.path.getsize(path) for w in records)
+        assert recorded(path)
+        records = [w for w in OwnWork().all() if w.path == os.path.abspath(path)]
+        assert all(w.size == os.path.getsize(path) for w in records)
+        assert events(lambda: load(path))[0]["event"] == "load.own"
+
+
+def test_torch_export() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), "e.pt2")
+        assert recorded("e.pt2")
+        assert events(lambda: torch.export.load("e.pt2"))[0]["event"] == "load.own"
 
 
 def test_a_folder_of_sentence_transformers_or_diffusers_is_recorded_file_by_file() -> None:
