@@ -60,7 +60,7 @@ def page_is_jupyters() -> bool:
 
 
 def _in_colab() -> bool:
-    """Colab passes no message on to a kernel that is busy, except for what is typed."""
+    """Colab has a page and a transport of its own; what is typed reaches a busy kernel there, a click may not."""
     return "google.colab" in sys.modules
 
 

@@ -115,10 +115,13 @@ def unwatch(shell: Any) -> None:
 
 
 def _begin(info: Any = None) -> None:
-    """A cell starts: stand before the handler that its kernel has just set for it."""
+    """A cell starts: stand before the handler that its kernel has just set for it.
+
+    Not at a terminal: there Ctrl-C ends what reads it, and `asyncio.run` looks for the handler that Python sets.
+    """
     global _stopped
     _stopped = False
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or faces.kernel() is None:
         return
     before = signal.getsignal(signal.SIGINT)
     if callable(before) and not isinstance(before, Noting):
