@@ -123,7 +123,11 @@ class Tap:
         asked = widgets._instances.get(comm_id)
         if asked is None:
             return
-        state, paths, buffers = widgets._remove_buffers(asked.get_state())
+        try:
+            state, paths, buffers = widgets._remove_buffers(asked.get_state())
+        except Exception as error:  # noqa: BLE001 - a widget of the person's own, whose code may do anything
+            self._kernel.log.warning("nbguard: a widget of this notebook cannot tell its state: %r", error)
+            return
         self._kernel.session.send(
             self._kernel.iopub_socket,
             "comm_msg",
@@ -172,7 +176,7 @@ class Tap:
         except (ValueError, TypeError) as error:
             self._kernel.log.warning("nbguard: a message for its question was not genuine: %s", error)
             return None
-        if wanted is self._messages.put:
+        if wanted == self._messages.put:
             self._messages.put(message)
         else:
             with self.serving(message):

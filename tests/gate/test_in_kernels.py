@@ -108,6 +108,34 @@ def test_a_page_without_widgets_closes_them_and_is_asked_with_text(kernel: Kerne
     assert len(cell.shown) == 1, "the typed question stands where the buttons stood"
 
 
+def test_a_page_that_comes_later_can_show_the_question(kernel: Kernel) -> None:
+    """It asks for the kernel, its widgets and their states; the kernel itself would answer when the cell has ended."""
+    cell = kernel.run(
+        "import ipywidgets\n"
+        "class Broken(ipywidgets.Text):\n"
+        "    def get_state(self, *a, **k): return 1 / (not gone) and super().get_state(*a, **k)\n"
+        "gone = []; other = Broken(); gone.append(1); print(other.model_id)\nprint('->', ask().choice)"
+    )
+    cell.question()
+    for asked in (kernel.client.kernel_info(), kernel.client.comm_info(target_name="jupyter.widget")):
+        reply = kernel.client.get_shell_msg(timeout=20)
+        while reply["parent_header"]["msg_id"] != asked:
+            reply = kernel.client.get_shell_msg(timeout=20)
+        assert reply["content"]["status"] == "ok"
+    known, broken = reply["content"]["comms"], cell.printed.split()[0]
+    assert {cell.controls["root"], cell.controls["once"], broken} <= set(known)
+    for comm_id in (broken, cell.controls["once"]):
+        message = kernel.send(comm_id, {"method": "request_state"})
+        cell.handled(message)
+    (answer,) = [content for parent, content in cell.states if parent == message["header"]["msg_id"]]
+    assert answer["data"]["state"]["description"] == "Load once"
+    cell.until(lambda: cell.statuses[-1] == (cell.request, "busy"))  # with the cell that waits
+    cell.click("once")
+    assert "-> once\n" in cell.finish()
+    shown = [c["data"]["state"] for _, c in cell.states if c["comm_id"] == cell.controls["root"]]
+    assert len(shown[-1]["children"]) == 1, "in pages that have only the widget, what was decided stands in its place"
+
+
 @pytest.mark.parametrize("way", ["ask()", "await asyncio.sleep(0); ask()"], ids=["plain", "async"])
 def test_the_stop_button_loads_nothing_and_leaves_a_usable_kernel(kernel: Kernel, way: str) -> None:
     cell = kernel.run(f"{way}\nprint('never')")

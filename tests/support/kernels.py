@@ -67,6 +67,7 @@ class Cell:
         self.printed = ""
         self.error = ""
         self.states: list[tuple[str, dict[str, Any]]] = []
+        """What widgets said to the page, and in answer to which message."""
         self.statuses: list[tuple[str, str]] = []
         self.done = False
 
@@ -79,6 +80,8 @@ class Cell:
         kind, content = message["msg_type"], message["content"]
         if kind == "comm_open" and content["comm_id"].startswith("nbguard-"):
             self.controls[content["comm_id"].split("-", 4)[4]] = content["comm_id"]
+        elif kind == "comm_msg":
+            self.states.append((message["parent_header"].get("msg_id", ""), content))
         elif kind in ("display_data", "update_display_data"):
             self.shown[content.get("transient", {}).get("display_id", message["header"]["msg_id"])] = content["data"]
         elif kind == "stream":
