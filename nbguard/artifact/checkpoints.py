@@ -61,6 +61,8 @@ class Further:
     """A repository (`org/name`, `datasets/org/name`) or a folder, as the configuration or the call names it."""
     plan: Plan
     revision: str | None = None
+    needs: str = ""
+    """A file without which it is not what it is taken for, and nothing of it is opened."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _further(bases: Sequence[str], picked: Selection) -> tuple[Further, ...]:
     def plan(names: Sequence[str], read: Reader) -> Choice:
         return replace(choose(names, read, selection), further=())  # an adapter of an adapter is asked about by itself
 
-    return tuple(Further(base, plan) for base in bases[:1])
+    return tuple(Further(base, plan, needs="config.json") for base in bases[:1])
 
 
 def _why_not(name: str, weights: Sequence[str], picked: Selection) -> str:

@@ -294,3 +294,21 @@ def test_a_download_within_a_load_is_held_to_its_commit(
     other = {**mixin_files, "config.json": b'{"width": 7}'}
     person.meanwhile = lambda: hub.store.push(repo, other)
     assert Tiny.from_pretrained(repo).layer.weight.shape == (3, 3)
+
+
+def test_a_folder_that_a_configuration_names_and_that_is_no_model_is_not_read(
+    person: Person, adapter_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    """An adapter may name any place as its base model: somebody's home, with what lies there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "diary.txt").write_text("dear diary")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    for name, data in adapter_files.items():
+        (adapter / name).write_bytes(data)
+    config = {**json.loads(adapter_files["adapter_config.json"]), "base_model_name_or_path": str(home)}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(Exception):  # noqa: B017, PT011 - there is no model there
+        AutoPeftModelForSequenceClassification.from_pretrained(str(adapter))
+    assert all("diary" not in path for report in person.asked for path in paths(report))

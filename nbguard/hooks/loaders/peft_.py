@@ -138,7 +138,7 @@ def with_base_model(given: dict[str, Any]) -> Plan:
         beside = {n for n in names if "/" not in n and not is_weights(n) and not is_aside(n)}
         files = tuple(n for n in names if n in chosen.files or (n in beside and (code or not n.endswith(".py"))))
         at = revision if isinstance(revision, str) else None
-        further = (Further(os.fspath(named), base, at),) if is_source(named) else ()
+        further = (Further(os.fspath(named), base, at, needs="config.json"),) if is_source(named) else ()
         return Choice(files, passed_over(names, files, chosen.weights), chosen.weights, further=further)
 
     return plan

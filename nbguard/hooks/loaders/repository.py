@@ -293,6 +293,8 @@ class RepositoryLoad:
             try:
                 found = self._find(other.source, other.revision)
                 below = "" if os.path.exists(other.source) else None
+                if other.needs and other.needs not in found.names:
+                    continue  # it is no model: a configuration may name any folder, which is not read for that
                 wanted = self._wanted(found, below, None, None, None, other.plan)
                 beside = self._opened(other.source, found, wanted)
             except TargetError as error:

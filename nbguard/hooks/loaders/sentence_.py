@@ -31,6 +31,8 @@ RULE = "config.class"
 """The finding that tells of such a name (`scanners/config_classes.py`)."""
 SOURCES = ("model_name_or_path", "model_name")
 """What the name is called; the second in CrossEncoder before release 4."""
+PASSED_ON = ("model_kwargs", "processor_kwargs", "config_kwargs", "tokenizer_kwargs")
+"""Arguments that are handed on to transformers; code can be trusted in each."""
 STEMS = ("model", "pytorch_model")
 """Names of a module's weights without extension (`base/modules/module.py`, `load_torch_weights`)."""
 ONNX = ("model.onnx", "onnx/model.onnx")
@@ -64,7 +66,11 @@ def _init(signature: inspect.Signature, original: Callable[..., Any], self: Any,
         original(self, *args, **kwargs)  # made of modules that are in memory
         return
     place = _full_name(type(self), os.fspath(source))
-    more = {**given, "cache_dir": given.get("cache_folder") or os.getenv("SENTENCE_TRANSFORMERS_HOME")}
+    given["trust_remote_code"] = trusted = any(
+        bool(part.get("trust_remote_code")) for part in (given, *(given.get(n) or {} for n in PASSED_ON))
+    )
+    cache = given.get("cache_folder") or os.getenv("SENTENCE_TRANSFORMERS_HOME")
+    more = {**given, "cache_dir": cache, "trust_remote_code": trusted or None}
     with loading(type(self).__name__, more) as load:
         revision = given.get("revision")
         commit = load.admit(place, revision=None if revision is None else str(revision), plan=planned(given))
