@@ -22,6 +22,8 @@ from nbguard.hooks.savers.entry import Saver
 from nbguard.hooks.savers.tee import Tee
 from nbguard.hooks.walls import scope
 
+_STACK_GLOBAL = b"\x93"
+"""From protocol 4 on the one opcode with which Python's pickler names anything (`Lib/pickle.py`, `save_global`)."""
 MOST_FILES = 4_096
 """Callers' files that are kept in mind; every cell of a notebook is one."""
 
@@ -40,6 +42,8 @@ def watch(hooks: Installed, pickle: ModuleType) -> None:
             data = c_dumps(obj)
         else:
             data = c_dumps(obj, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+        if _STACK_GLOBAL not in data and data[0] == 0x80 and data[1] > 3:
+            return data  # it names nothing, and such data is no question anyway
         frame = frame_of(1)
         name = frame.f_code.co_filename
         person = persons.get(name)

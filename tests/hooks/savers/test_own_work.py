@@ -180,6 +180,14 @@ def test_round_trips_through_memory() -> None:
 
 
 @pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol(protocol: int) -> None:
+    assert pickle.loads(pickle.dumps([1, "x"], protocol)) == [1, "x"]
+    assert pickle.loads(pickle.dumps(Mine(protocol), protocol)).value == protocol
+    assert pickle.load(io.BytesIO(pickle.dumps({"a": 1.5}, protocol))) == {"a": 1.5}
+
+
+@pytest.mark.usefixtures("nobody")
 def test_functions_by_value() -> None:
     made = pickle.loads(cloudpickle.dumps(lambda x: x + 1))
     assert made(1) == 2
