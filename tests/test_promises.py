@@ -255,7 +255,7 @@ def test_nothing_is_hidden(tmp_path: Path, marker: Path, guarded: None, monkeypa
     """Automatic decisions are in the audit log with their rules, refusals too, and the log holds together."""
     monkeypatch.setattr(walk, "_somebody_there", lambda: False)
     good, bad = tmp_path / "good.pkl", tmp_path / "bad.pkl"
-    write_pickle([1], good)
+    write_pickle([str(good)], good)
     write_pickle(Touch(marker), bad)
     load_pickle(good)
     with pytest.raises(LoadBlocked):
