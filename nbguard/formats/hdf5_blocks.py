@@ -40,6 +40,8 @@ class FractalHeap:
     bits: int
     root: int
     rows: int
+    huge: int
+    """The tree of the objects that are too large for the heap's blocks."""
 
     @property
     def offset_size(self) -> int:
@@ -223,21 +225,31 @@ class Blocks:
         if not width or not first or first & (first - 1) or largest & (largest - 1) or largest < first or bits > 64:
             raise Hdf5Error("A heap in it is malformed.")
         return FractalHeap(
-            address, id_length, max_managed, bool(flags & 2), width, first, largest, bits, root, rows
+            address, id_length, max_managed, bool(flags & 2), width, first, largest, bits, root, rows,
+            self.offset(head, 14 + n),
         )  # fmt: skip
 
     def heap_object(self, heap: FractalHeap, identifier: bytes) -> bytes:
-        """The object that an id names. Huge objects are not read: names and links never are that."""
+        """The object that an id names."""
         kind = identifier[0] >> 4 & 3
         if kind == 2:
             size = (identifier[0] & 15) + 1
             return take(identifier, 1, size)
+        if kind == 1:
+            return self._huge(heap, int.from_bytes(identifier[1 : 1 + self.length_size], "little"))
         if kind != 0:
-            raise Hdf5Error("It keeps a huge value apart, which is not read here.")
+            raise Hdf5Error("It keeps a value in a way that HDF5 does not have.")
         offset = int.from_bytes(take(identifier, 1, heap.offset_size), "little")
         length = int.from_bytes(take(identifier, 1 + heap.offset_size, heap.length_size), "little")
         block, begins = self._block_of(heap, offset)
         return self.read(block + offset - begins, length)
+
+    def _huge(self, heap: FractalHeap, number: int) -> bytes:
+        o, n = self.offset_size, self.length_size
+        for record in self.tree_v2(heap.huge, 1):
+            if self.length(record, o + n) == number:
+                return self.read(self.offset(record, 0), self.length(record, o))
+        raise Hdf5Error("A value in it points to a place where there is none.")
 
     def _block_of(self, heap: FractalHeap, offset: int) -> tuple[int, int]:
         """(address of the direct block that holds this place of the heap, the place where it begins)."""

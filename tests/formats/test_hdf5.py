@@ -94,6 +94,17 @@ def test_many_entries_are_all_found(tmp_path: Path, libver: str) -> None:
     }
 
 
+def test_attributes_that_are_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest", track_order=True) as file:
+        for i in range(30):
+            file.attrs[f"names {i}"] = np.array([f"layer {j:06}".encode() for j in range(i * 100)] or [b""])
+    tree = read(path)
+    assert tree.problems == []
+    assert {len(a.values) for a in tree.attributes["/"].values()} == {1, *(i * 100 for i in range(1, 30))}
+    assert tree.attributes["/"]["names 29"].values[-1] == b"layer 002899"
+
+
 def test_a_block_of_the_user_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w", userblock_size=1024) as file:
