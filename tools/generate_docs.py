@@ -36,11 +36,11 @@ An entry in a module of `nbguard/hooks/loaders/declarations` is all that a loade
 
 ```python
 Loader(
-    name="somelib.load_model",          # what a person types
-    module="somelib.models",            # guarded right after this is imported
-    function="load_model",              # in that module; "Class.method" works too
-    source=("path",),                   # parameters that may name what is loaded
-    hand="staged",                      # the library looks at the extension: a private folder of links
+    name="somelib.load_model",  # what a person types
+    module="somelib.models",  # guarded right after this is imported
+    function="load_model",  # in that module; "Class.method" works too
+    source=("path",),  # parameters that may name what is loaded
+    hand="staged",  # the library looks at the extension: a private folder of links
     enforced="read through the handle that was scanned",
     scanned="its header and tables",
 )

@@ -101,9 +101,14 @@ def outer() -> Iterator[OuterRequest]:
         raise request.refused
 
 
-def refuse(why: LoadBlocked) -> LoadBlocked:
-    """Make `why` final for the request of this context or, in a thread that belongs to none, for all that are on."""
+def refuse(why: LoadBlocked, *, alone: bool = False) -> LoadBlocked:
+    """Make `why` final for the request of this context or, in a thread that belongs to none, for all that are on.
+
+    `alone`: the person's own code made this call outside of any other load, so that it is nobody else's refusal.
+    """
     there = current()
+    if there is None and alone:
+        return why
     with _lock:
         for request in [there] if there is not None else list(_live_requests):
             request.refuse(why)

@@ -9,7 +9,9 @@ hooks.undo()                    # everything is again what it was, object for ob
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from nbguard.hooks.imports import PostImport
@@ -26,6 +28,13 @@ def bound(
         if defaults:
             given.apply_defaults()
         return dict(given.arguments)
+
+
+def _rebind(name: str, old: Any, new: Any) -> None:
+    for module in list(sys.modules.values()):
+        held = getattr(module, "__dict__", None)
+        if isinstance(held, dict) and held.get(name) is old and not str(held.get("__name__")).startswith("nbguard."):
+            held[name] = new
 
 
 class Installed:
@@ -56,6 +65,15 @@ class Installed:
 
         self._undo.append(undo)
         return before
+
+    def replace_everywhere(self, owner: ModuleType, name: str, value: Any) -> None:
+        """`replace`, in every module that has bound the same thing under the same name (`from lib import name`) too.
+
+        Undoing it gives the name back everywhere, in modules that were imported meanwhile as well.
+        """
+        before = self.replace(owner, name, value)
+        _rebind(name, before, value)
+        self.on_undo(lambda: _rebind(name, value, before))
 
     def on_undo(self, action: Callable[[], None]) -> None:
         """Have `action` called when everything is taken back."""

@@ -99,10 +99,12 @@ def admit(
                 remember(report, opened, answer.who, answer.reason, given)
                 repeats.remember(request, report)
                 return Grant(report, opened, request, accepted_by_person=True)
-            raise grants.refuse(LoadBlocked(_message(report, "Refused: nothing was loaded."), report))
+            refused = LoadBlocked(_message(report, "Refused: nothing was loaded."), report)
+            raise grants.refuse(refused, alone=request.in_person_code)
         tell(report, decision, request)
         _record("load.refused", request, report, decision)
-        raise grants.refuse(LoadBlocked(_message(report, decision.reason), report))
+        refused = LoadBlocked(_message(report, decision.reason), report)
+        raise grants.refuse(refused, alone=request.in_person_code)
 
 
 _WORDS = {"once": "accepted", "always": "approved", "refuse": "refused", "safetensors": "instead"}

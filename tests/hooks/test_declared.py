@@ -191,3 +191,17 @@ def test_every_entry_says_what_it_is_for_the_table() -> None:
     for loader in table():
         assert all((loader.name, loader.enforced, loader.scanned, loader.asks_about)), loader
         assert loader.guard or loader.function or not loader.module, loader.name
+
+
+def test_a_c_function_is_caught_where_it_was_bound_before_and_given_back(
+    library: Any, person: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held = sys.modules["readers_of_things"]
+    held.measure = os.path.getsize if not isinstance(os.path.getsize, types.FunctionType) else len  # type: ignore[attr-defined]
+    early = types.ModuleType("imported_early")
+    early.measure = held.measure  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, early.__name__, early)
+    library("measure", signature=("path",), opens=lambda call: None)
+    assert early.measure is held.measure is not len
+    hooks.uninstall()
+    assert early.measure is held.measure is len

@@ -52,6 +52,8 @@ def guard_module(hooks: Installed, module: ModuleType, loaders: Iterable[Loader]
         around = functools.partial(_around, loader)
         if isinstance(function, types.FunctionType):
             hooks.swap(function, _named(around))
+        elif isinstance(owner, ModuleType):
+            hooks.replace_everywhere(owner, last, _stand_for(found, around))
         else:
             hooks.replace(owner, last, _stand_for(found, around))
 
