@@ -474,8 +474,6 @@ def test_a_refusal_in_a_thread_of_the_persons_is_nobody_elses() -> None:
     """Twenty loads at once are twenty requests; a refused one does not end the others."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from nbguard.hooks import grants
-
     with grants.outer() as mine, ThreadPoolExecutor(1) as pool:
         pool.submit(grants.refuse, LoadBlocked("no"), alone=True).result()
         assert mine.refused is None
