@@ -110,8 +110,11 @@ def _converted(source: str, commit: str | None, present: tuple[str, ...], *, con
     """The folder with converted weights. Raises UnsafeModelError where that is not wanted or cannot be."""
     from nbguard import settings
     from nbguard.hooks.walk import note
+    from nbguard.report.escape import terminal
 
-    named = ", ".join(present[:3]) + (f" and {len(present) - 3} more" if len(present) > 3 else "")
+    named = ", ".join(terminal(name, 120) for name in present[:3]) + (
+        f" and {len(present) - 3} more" if len(present) > 3 else ""
+    )
     at = f"@{commit}" if commit is not None else ""
     if not convert:
         note("load.refused", loader="nbguard.load_transformers", target=source, why="no safetensors weights")

@@ -164,6 +164,11 @@ def _place(opened: Opened, to: str | os.PathLike[str] | None, *, single: bool, o
         raise ConversionError("Say where the converted folder should be written to: to=… (--to on the command line).")
     if place.exists() and not overwrite:
         raise ConversionError(f"{place} is there already; nothing was written.")
+    if place.is_dir() and not (place / NOTES).is_file():
+        raise ConversionError(f"{place} was not made by a conversion, so it is not replaced; nothing was written.")
+    source = None if opened.root is None or single else Path(opened.root)
+    if source is not None and (place == source or place in source.parents):
+        raise ConversionError(f"{place} holds what is to be converted; nothing was written.")
     return place
 
 
@@ -215,6 +220,8 @@ def _one(file: OpenedFile, name: str, private: str, moved: Path) -> ConvertedFil
 
 def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
     """Run the isolated process. Raises ConversionError where it refuses, dies or takes too long."""
+    from nbguard.report.escape import terminal
+
     limits = {
         "memory": MEMORY_FLOOR + 4 * file.size,
         "file_size": 2 * file.size + (64 << 20),
@@ -223,20 +230,24 @@ def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
     command = [sys.executable, "-I", "-m", "nbguard.acquire.converter", task, kind, str(file.fd), work]
     environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TMPDIR": work, "HOME": work, "OMP_NUM_THREADS": "1"}
     try:
-        ended = subprocess.run(
-            [*command, json.dumps(limits)],
-            pass_fds=(file.fd,),
-            env=environment,
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        with tempfile.TemporaryFile(dir=work) as said:  # a file, because its length is limited and a pipe's is not
+            ended = subprocess.run(
+                [*command, json.dumps(limits)],
+                pass_fds=(file.fd,),
+                env=environment,
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.DEVNULL,
+                timeout=SECONDS,
+                check=False,
+            )
+            said.seek(0)
+            output = said.read(MAX_ANSWER)
     except subprocess.TimeoutExpired:
         raise ConversionError(f"{file.path} was not converted: it took longer than {SECONDS} seconds.") from None
     try:
-        answer = json.loads(ended.stdout[:MAX_ANSWER])
+        answer = json.loads(output)
     except ValueError:
         answer = None
     if not isinstance(answer, dict) or ended.returncode != 0:
@@ -244,7 +255,8 @@ def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
             f"{file.path} was not converted: the process that read it ended unexpectedly (code {ended.returncode})."
         )
     if "refused" in answer:
-        raise ConversionError(f"{file.path} was not converted: {answer['refused']}.")
+        why = terminal(str(answer["refused"]), 1_000)  # a library's own words, with names out of the file in them
+        raise ConversionError(f"{file.path} was not converted: {why}.")
     return answer
 
 

@@ -134,6 +134,21 @@ def test_what_is_there_already_stays(tmp_path: Path) -> None:
     assert (tmp_path / "m.safetensors").read_text() == "mine"
 
 
+def test_a_folder_that_is_not_a_conversion_is_never_replaced(tmp_path: Path) -> None:
+    folder, mine = tmp_path / "model", tmp_path / "mine"
+    for place in (folder, mine):
+        place.mkdir()
+    saved(folder / "pytorch_model.bin", {"w": torch.ones(2)})
+    (mine / "thesis.txt").write_text("mine")
+    for place in (mine, folder, tmp_path):
+        with pytest.raises(ConversionError, match="not made by a conversion"):
+            convert(folder, place, overwrite=True)
+    made = convert(folder, tmp_path / "made")
+    assert convert(folder, made.path, overwrite=True).path == made.path
+    assert (mine / "thesis.txt").read_text() == "mine"
+    assert (folder / "pytorch_model.bin").exists()
+
+
 def test_a_repository_becomes_a_folder_that_loads(hub: Any, tmp_path: Path) -> None:
     hub.store.push("demo/only-pickles", files_of("demo/tiny-bert-bin"))
     made = convert("demo/only-pickles", tmp_path / "made")

@@ -39,7 +39,6 @@ _ASKS = frozenset(
 )  # fmt: skip
 """Functions that call nothing of what they are handed."""
 _WRITING = frozenset("wax+")
-_TO_TEXT = frozenset(("write", "writelines"))
 
 
 def call(m: Machine, node: ast.Call, scope: Scope) -> Values:
