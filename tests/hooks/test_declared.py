@@ -205,3 +205,11 @@ def test_a_c_function_is_caught_where_it_was_bound_before_and_given_back(
     assert early.measure is held.measure is not len
     hooks.uninstall()
     assert early.measure is held.measure is len
+
+
+def test_a_c_function_with_arguments_that_are_not_known_is_stopped(library: Any, person: Any, tmp_path: Path) -> None:
+    held = sys.modules["readers_of_things"]
+    held.parse = int  # type: ignore[attr-defined]
+    module = library("parse", signature=("path",), opens=lambda call: None)
+    with pytest.raises(LoadBlocked, match="not those that are known"):
+        module.parse(text(tmp_path / "m.txt"), base=10)

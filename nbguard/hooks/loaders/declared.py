@@ -143,12 +143,18 @@ def _around(loader: Loader, original: Callable[..., Any], /, *args: Any, **kwarg
 def _call(
     loader: Loader, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], who: caller.Caller
 ) -> Call | None:
-    """The call with its arguments by name; None where it names nothing to load, or would raise by itself."""
+    """The call with its arguments by name; None where it names nothing to load, or would raise by itself.
+
+    A C function's parameters are those that its entry tells. A call that does not fit them may be right in another
+    version of the library, and what it would load is not known: it is stopped.
+    """
     with scope.outside():
         signature = _signature(loader, original)
         try:
             bound = signature.bind(*args, **kwargs)
-        except TypeError:
+        except TypeError as error:
+            if loader.signature:
+                walk.stop(f"its arguments are not those that are known of it ({error})", loader.name, "?")
             return None
         call = Call(loader=loader, bound=bound, name="", who=who)
         for name in loader.source:
