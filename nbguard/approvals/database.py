@@ -12,7 +12,6 @@ Every operation opens its own connection, so that threads and forked children ne
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from nbguard.approvals.model import RecordError
+from nbguard.approvals.private_db import made_privately, migrate, ours_alone
 
 FILE_NAME = "approvals.sqlite3"
-SCHEMA_VERSION = 2
 LOCK_SECONDS = 10.0
 """How long another process may hold the database before a load is refused."""
 MAX_TEXT = 2_000
@@ -54,6 +53,7 @@ CREATE TABLE withdrawn (
 """
 
 _STEPS = (_SCHEMA, _SECOND)
+SCHEMA_VERSION = len(_STEPS)
 """What leads from each version to the next; version 0 is an empty file."""
 
 
@@ -102,42 +102,20 @@ class Database:
 
     def _prepare(self) -> None:
         """Make the file with the right mode; refuse one that somebody else could have written."""
-        from nbguard import settings
-
-        settings.private_dir(self.path.parent)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        try:
-            found = os.fstat(fd)
-        finally:
-            os.close(fd)
+        found = made_privately(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise RecordError(f"The approvals cannot be used: {str(self.path)!r} is not a regular file.")
-        if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022):
+        if not ours_alone(found):
             raise RecordError(
                 f"The approvals in {str(self.path)!r} can be written by others, so they count for nothing;"
                 " look at them, then make the file your own with mode 600."
             )
 
     def _migrate(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION:
-            return
-        if not 0 <= version < SCHEMA_VERSION:
-            raise RecordError(
-                f"The approvals in {str(self.path)!r} were written by another version of nbguard (schema {version})."
-            )
-        db.execute("BEGIN EXCLUSIVE")  # two first approvals at once: the second one waits and finds the tables
         try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            for step in _STEPS[version:]:
-                for statement in step.split(";"):
-                    if statement.strip():
-                        db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        except BaseException:
-            db.rollback()
-            raise
-        db.commit()
+            migrate(db, _STEPS)
+        except ValueError as error:
+            raise RecordError(f"The approvals in {str(self.path)!r} cannot be used: {error}.") from None
 
 
 def bounded(text: Any) -> str:

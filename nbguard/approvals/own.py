@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,11 +22,11 @@ from pathlib import Path
 from typing import Literal
 
 from nbguard.approvals.model import RecordError
+from nbguard.approvals.private_db import made_privately, migrate, ours_alone
 from nbguard.approvals.user_key import user_key
 
 FILE_NAME = "own.sqlite3"
 KEY_NAME = "own.key"
-SCHEMA_VERSION = 1
 LOCK_SECONDS = 10.0
 """How long another process may hold the records before one is given up."""
 MOST = 50_000
@@ -163,7 +161,7 @@ class OwnWork:
             db.execute("PRAGMA journal_mode = DELETE")
             db.execute("PRAGMA synchronous = OFF")  # a record that is lost costs a question, and a save must not wait
             db.execute("PRAGMA trusted_schema = OFF")
-            self._migrate(db)
+            migrate(db, (_SCHEMA,))
             yield db
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise RecordError(f"The records of your own work in {str(self.path)!r} cannot be used: {error}.") from None
@@ -176,38 +174,11 @@ class OwnWork:
 
     def _prepare(self) -> None:
         """Make the file with the right mode; refuse one that somebody else could have written."""
-        from nbguard import settings
-
-        settings.private_dir(self.path.parent)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        try:
-            found = os.fstat(fd)
-        finally:
-            os.close(fd)
-        owned = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
-        if not stat.S_ISREG(found.st_mode) or not owned or stat.S_IMODE(found.st_mode) & 0o022:
+        if not ours_alone(made_privately(self.path)):
             raise RecordError(
                 f"The records of your own work in {str(self.path)!r} can be written by others, so they count for "
                 "nothing; delete the file, and a new one is made."
             )
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION:
-            return
-        if version != 0:
-            raise ValueError(f"another version of nbguard wrote them (schema {version})")
-        db.execute("BEGIN EXCLUSIVE")  # two first records at once: the second one waits and finds the table
-        try:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";"):
-                    if statement.strip():
-                        db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        except BaseException:
-            db.rollback()
-            raise
-        db.commit()
 
 
 def _mac(key: bytes, written: Written) -> str:

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import sqlite3
-import stat
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nbguard.approvals import differences, keys
 from nbguard.approvals.model import RecordError
+from nbguard.approvals.private_db import made_privately, migrate, ours_alone
 from nbguard.report.advice import CodeChange, Since
 from nbguard.report.model import Report, Verdict
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
 
 FILE_NAME = "versions.sqlite3"
-SCHEMA_VERSION = 1
 LOCK_SECONDS = 5.0
 KEPT_FOR_A_NAME = 12
 """Acceptances kept of one name: several calls (configuration, tokenizer, model) accept parts of one commit."""
@@ -54,15 +53,15 @@ _CODE = (".py", ".pyi", ".jinja", ".j2")
 _CONFIGS = (".json", ".yaml", ".yml", ".toml", ".cfg")
 _IN_CACHE = re.compile(r"models--(?P<repo>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})(?:/(?P<path>.+))?\Z")
 
-_SCHEMA = (
-    """CREATE TABLE versions (
-      id INTEGER PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
-      how TEXT NOT NULL, approval TEXT NOT NULL, target TEXT NOT NULL, revision TEXT NOT NULL, verdict INTEGER NOT NULL,
-      artifact TEXT NOT NULL, contract TEXT NOT NULL, files TEXT NOT NULL, beside TEXT NOT NULL, globals TEXT NOT NULL,
-      code TEXT NOT NULL) STRICT""",
-    "CREATE INDEX versions_by_name ON versions (name, at)",
-    "CREATE TABLE texts (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT",
-)
+_SCHEMA = """
+CREATE TABLE versions (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+  how TEXT NOT NULL, approval TEXT NOT NULL, target TEXT NOT NULL, revision TEXT NOT NULL, verdict INTEGER NOT NULL,
+  artifact TEXT NOT NULL, contract TEXT NOT NULL, files TEXT NOT NULL, beside TEXT NOT NULL, globals TEXT NOT NULL,
+  code TEXT NOT NULL) STRICT;
+CREATE INDEX versions_by_name ON versions (name, at);
+CREATE TABLE texts (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
+"""
 
 
 def remember(
@@ -346,28 +345,17 @@ def _drop_texts(db: sqlite3.Connection) -> None:
 @contextlib.contextmanager
 def _connection(*, make: bool) -> Iterator[sqlite3.Connection]:
     """Open, check, close; every way in which SQLite fails becomes one sentence."""
-    from nbguard import settings
 
     path = _path()
     db: sqlite3.Connection | None = None
     try:
-        if make:
-            settings.private_dir(path.parent)
-        flags = os.O_RDWR | (os.O_CREAT if make else 0) | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(path, flags, 0o600)
-        try:
-            seen = os.fstat(fd)
-        finally:
-            os.close(fd)
-        if not stat.S_ISREG(seen.st_mode) or (
-            hasattr(os, "geteuid") and (seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o022)
-        ):
+        if not ours_alone(made_privately(path, make=make)):
             raise RecordError(f"What was accepted before cannot be told: others can write to {str(path)!r}.")
         db = sqlite3.connect(path, timeout=LOCK_SECONDS)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("PRAGMA trusted_schema = OFF")
-        _migrate(db)
+        migrate(db, (_SCHEMA,))
         yield db
     except (sqlite3.Error, zlib.error, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"What was accepted before cannot be told: {error} ({str(path)!r}).") from None
@@ -377,17 +365,3 @@ def _connection(*, make: bool) -> Iterator[sqlite3.Connection]:
     finally:
         if db is not None:
             db.close()
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA_VERSION:
-        return
-    if version != 0:
-        raise ValueError(f"it was written by another version of nbguard (schema {version})")
-    db.execute("BEGIN EXCLUSIVE")
-    if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    db.commit()
