@@ -43,9 +43,7 @@ def files() -> Iterator[tuple[str, Path]]:
 
 
 def serious(source: bytes) -> list[str]:
-    found = [
-        f"{a.effect.key} {a.name} line {a.line}" for a in analyse("m.py", source).acts if a.severity >= Severity.HIGH
-    ]
+    found = [f"{a.effect.key} {a.name} line {a.line}" for a in analyse(source).acts if a.severity >= Severity.HIGH]
     return found + [what for _, what in oddities(source)]
 
 

@@ -1,6 +1,6 @@
 """What Python source would do, told from its syntax tree; nothing of it is run.
 
-    found = analyse("modeling_x.py", source)
+    found = analyse(source)
     for act in found.acts:
         act.what, act.name, act.when, act.chain      # "runs a command", "os.system", "import", ("setup() line 4",)
 

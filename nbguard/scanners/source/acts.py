@@ -45,8 +45,6 @@ class Act:
     when: When
     chain: tuple[str, ...]
     """From the entry to the act: `import`, `setup() line 12`."""
-    detail: str = ""
-    """What it is called with, as far as the source gives it away; hostile."""
 
     @property
     def severity(self) -> Severity:

@@ -1,6 +1,6 @@
 """Follow a module through import, through building its models, and through the rest of its functions.
 
-found = analyse("modeling_x.py", source)
+found = analyse(source)
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class Machine:
 
     # acts
 
-    def act(self, key: str, name: str, node: ast.AST, detail: str = "") -> None:
+    def act(self, key: str, name: str, node: ast.AST) -> None:
         """Note that this happens here, the earliest phase counts."""
         line = getattr(node, "lineno", 0)
         known = self._acts.get((key, name, line))
         if known is not None and ORDER[known.when] <= ORDER[self.phase]:
             return
         chain = tuple(label for label, _ in self._stack) or ("import",)
-        self._acts[key, name, line] = Act(self.effects.by_key[key], name, line, self.phase, chain, detail)
+        self._acts[key, name, line] = Act(self.effects.by_key[key], name, line, self.phase, chain)
 
     def elsewhere(self, name: str, node: ast.AST) -> None:
         """A function of a file beside this one is called."""
@@ -111,7 +111,7 @@ class Machine:
         """A path is put together or opened."""
         normal = text.replace("\\", "/")
         if any(secret in normal for secret in self.effects.secrets):
-            self.act("secret", "open", node, repr(text[:200]))
+            self.act("secret", "open", node)
 
     def looked_up(self, word: Any, node: ast.AST) -> None:
         """A variable of the environment is read."""
@@ -292,7 +292,7 @@ def _marks(value: Value) -> frozenset[str]:
     return marks_of({value})
 
 
-def analyse(path: str, source: bytes | str) -> Analysis:
+def analyse(source: bytes | str) -> Analysis:
     """Follow the source of one module.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nbguard.scanners.source.expressions import elements, evaluate, item, member, register_call
-from nbguard.scanners.source.folding import DECODERS, PLAIN, fold_call, fold_method
+from nbguard.scanners.source.folding import DECODERS, fold_call, fold_method
 from nbguard.scanners.source.values import (
     DECODED,
     FETCHED,
@@ -142,7 +142,7 @@ def _of_ref(m: Machine, function: Ref, args: list[Values], kwargs: dict[str, Val
             return done
     effect = m.effects.of(name)
     if effect is not None:
-        m.act(effect.key, name, node, _shown(args))
+        m.act(effect.key, name, node)
     if name.startswith("."):
         m.elsewhere(name, node)
     if name not in _ASKS:
@@ -162,15 +162,6 @@ def _of_ref(m: Machine, function: Ref, args: list[Values], kwargs: dict[str, Val
     return {Ref(f"{name}()") if not marks else Unknown(marks)} if name.count("()") < 3 else {UNKNOWN}
 
 
-def _shown(args: list[Values]) -> str:
-    return ", ".join(
-        repr(v.value)[:200]
-        for a in args[:2]
-        for v in list(a)[:1]
-        if isinstance(v, Const) and isinstance(v.value, PLAIN)
-    )
-
-
 def hand_on(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> None:
     """Functions that are handed to something which may call them."""
     for values in (*args, *kwargs.values()):
@@ -183,7 +174,7 @@ def hand_on(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
             elif isinstance(value, Ref):
                 effect = m.effects.of(value.name)
                 if effect is not None and effect.handed_on and not value.name.endswith("()"):
-                    m.act(effect.key, value.name, node, "handed on")
+                    m.act(effect.key, value.name, node)
             elif isinstance(value, Instance):
                 m.call_operators(value, node)
 
@@ -235,7 +226,7 @@ def _open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.A
         m.path(path if isinstance(path, str) else path.decode("utf-8", "replace"), node)
     modes = args[1] if len(args) > 1 else kwargs.get("mode", set())
     if any(_WRITING & set(mode) for mode in constants(modes, str)):
-        m.act("write", "open", node, _shown(args))
+        m.act("write", "open", node)
     return {Ref("open()")}
 
 
