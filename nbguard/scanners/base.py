@@ -7,6 +7,7 @@
         def scan(self, job: Job) -> Facts: ...
 
     SCANNER = MyScanner()
+    FORMATS = (Format("my-format", …),)     # its lines in docs/formats.md
 
 A module under `nbguard/scanners/kinds/` with a `SCANNER` is all that a new format needs besides its reader.
 """
@@ -127,6 +128,28 @@ class Job:
         return f"{self.member}!{member}" if self.member else member
 
 
+@dataclass(frozen=True)
+class Format:
+    """What docs/formats.md says of one format. A scanner's module lists its own in `FORMATS`; plain Markdown."""
+
+    name: str
+    """As it stands in reports (`FileReport.format`)."""
+    title: str
+    """What people call it."""
+    usual: tuple[str, ...]
+    """Extensions or file names it usually has; they decide nothing."""
+    recognised: str
+    """How it is told from other formats."""
+    checked: str
+    """What is read and judged."""
+    unchecked: str
+    """What is not looked at, and why that is no harm, or that it is."""
+    verdicts: str
+    """What a file of this kind can be, and when."""
+    untested: str = ""
+    """Why no file of its own writer is among the tests (it needs a GPU, say); empty where there is one."""
+
+
 class Scanner(Protocol):
     """One kind of file."""
 
@@ -172,4 +195,16 @@ def plain(job: Job, format: str, kind: str = "data") -> Facts:
     return facts
 
 
-__all__ = ["HEAD", "Budget", "Job", "Limits", "Scanner", "Severity", "Verdict", "plain", "unread", "unverifiable"]
+__all__ = [
+    "HEAD",
+    "Budget",
+    "Format",
+    "Job",
+    "Limits",
+    "Scanner",
+    "Severity",
+    "Verdict",
+    "plain",
+    "unread",
+    "unverifiable",
+]

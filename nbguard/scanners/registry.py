@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 
 from nbguard.scanners import kinds
-from nbguard.scanners.base import Job, Scanner, unverifiable
+from nbguard.scanners.base import Format, Job, Scanner, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.other import judge as judge_other
 from nbguard.scanners.streams import as_pickle_too, scan_pickles
@@ -26,6 +26,25 @@ def scanners() -> tuple[Scanner, ...]:
     names = sorted(m.name for m in pkgutil.iter_modules(kinds.__path__))
     modules = [importlib.import_module(f"{kinds.__name__}.{name}") for name in names]
     return tuple(m.SCANNER for m in modules if hasattr(m, "SCANNER"))
+
+
+_BESIDE = (
+    "nbguard.scanners.streams",
+    "nbguard.scanners.other",
+    "nbguard.scanners.configs",
+    "nbguard.scanners.skops",
+    "nbguard.scanners.torchscript",
+    "nbguard.scanners.torch_export",
+    "nbguard.scanners.templates",
+)
+"""Modules that judge formats and are no scanner by themselves: they are reached through one."""
+
+
+def formats() -> tuple[Format, ...]:
+    """Every format that some module here declares, by name; what docs/formats.md is made of."""
+    names = [*_BESIDE, *(f"{kinds.__name__}.{m.name}" for m in pkgutil.iter_modules(kinds.__path__))]
+    found = [f for name in names for f in getattr(importlib.import_module(name), "FORMATS", ())]
+    return tuple(sorted(found, key=lambda f: f.name))
 
 
 def examine(job: Job) -> Facts:

@@ -6,7 +6,7 @@ facts = SCANNER.scan(job)
 from __future__ import annotations
 
 from nbguard.formats.crfsuite_model import MAGIC, read
-from nbguard.scanners.base import Job, plain
+from nbguard.scanners.base import Format, Job, plain
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import malformed
 
@@ -29,3 +29,14 @@ class CrfsuiteScanner:
 
 
 SCANNER = CrfsuiteScanner()
+FORMATS = (
+    Format(
+        "crfsuite",
+        "CRFsuite",
+        (".crfsuite", ".bin"),
+        "the mark `lCRF` at its start",
+        "every table, label, attribute and feature, to the last byte",
+        "the weights themselves: numbers",
+        "*safe*; *unverifiable* where an index or a length leads nowhere",
+    ),
+)
