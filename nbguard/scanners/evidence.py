@@ -71,11 +71,11 @@ def _program(file: OpenedFile, member: str, offset: int, length: int) -> bytes:
 
 
 def _decompile(program: bytes, limits: Limits) -> str:
-    from nbguard.scanners.pool import _search_path
+    from nbguard.scanners.process import search_path
 
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _CODE, str(limits.memory), *_search_path()],
+            [sys.executable, "-I", "-S", "-c", _CODE, str(limits.memory), *search_path()],
             input=program,
             capture_output=True,
             timeout=min(SECONDS, limits.seconds),

@@ -8,7 +8,6 @@ Facts travel from the worker process to the kernel as JSON, never as a pickle.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +25,8 @@ from nbguard.report.model import (
 
 LEVELS = ("data", "library", "unknown", "gadget")
 """From harmless to worst; merging two uses of one global keeps the worse."""
+_RECORDS = ("findings", "programs", "globals", "calls", "code", "native", "not_scanned")
+"""Attributes that are lists of flat records."""
 MEANING = "What could not be read may hold anything, so that nobody can say what loading it would do."
 REMEDY = "Get the file again from its publisher. If it is the same there, ask for the model as safetensors."
 
@@ -111,10 +112,10 @@ class Facts:
         return canonical_digest(sorted(self.blocks)) if self.blocks else None
 
     def to_json(self) -> dict[str, Any]:
-        out = dataclasses.asdict(self)
-        out["verdict"] = int(self.verdict)
-        for finding in out["findings"]:
-            finding["severity"] = int(finding["severity"])
+        """Plain values for `json.dumps`; what is in it is shared, not copied."""
+        out = dict(vars(self))
+        for name in _RECORDS:
+            out[name] = [vars(record) for record in out[name]]
         return out
 
     @classmethod

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from nbguard.artifact.model import Artifact, ArtifactFile, NotScanned, canonical_digest
@@ -20,13 +21,16 @@ from nbguard.scanners.base import Limits
 from nbguard.scanners.companions import settle
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
-from nbguard.scanners.pool import POOL, scan_file
+from nbguard.scanners.pool import POOL, Wanted, scan_files
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
 from nbguard.scanners.source.across import join
+from nbguard.scanners.worker import MAX_FILES
 
 Progress = Callable[[float, str], None]
 """(share that is done, 0 to 1; what is being read)."""
+SMALL = 4 << 20
+"""Bytes of all the files that go to a worker with one request; a larger file goes alone."""
 DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown"})
 """Formats that by themselves make no folder a model."""
 _DOCUMENTS = (
@@ -98,45 +102,78 @@ def _scan_all(opened: Opened, loader: str | None, limits: Limits, progress: Prog
     done = 0
     furthest = 0.0
     out: dict[str, Facts] = {}
-    for number, file in enumerate(opened.files):
+    names = sorted(f.path for f in opened.files)
+    single = opened.kind in ("path", "stream")
+    for number, batch in _batches(opened.files):
 
-        def tick(share: float, file: OpenedFile = file, done: int = done) -> None:
+        def tick(at: int, share: float, batch: tuple[OpenedFile, ...] = batch, done: int = done) -> None:
             nonlocal furthest  # a worker that is busy only says that it is there, with a negative share
-            furthest = max(furthest, min(1.0, (done + max(0.0, share) * file.size) / total))
+            here = done + sum(f.size for f in batch[:at]) + max(0.0, share) * batch[at].size
+            furthest = max(furthest, min(1.0, here / total))
             if progress is not None:
-                progress(furthest, file.path)
+                progress(furthest, batch[at].path)
 
-        tick(0.0)
-        asked = loader if opened.kind in ("path", "stream") and number == 0 else None
-        out[file.path] = _scan_one(file, _siblings(file, opened), asked, limits, tick)
-        if number >= HELD_OPEN:
-            file.park()
-        done += file.size
+        tick(0, 0.0)
+        out.update(_scan_batch(batch, names, loader if single and number == 0 else None, limits, tick))
+        for at, file in enumerate(batch, number):
+            if at >= HELD_OPEN:
+                file.park()
+            done += file.size
     if progress is not None:
         progress(1.0, "")
     return out
 
 
-def _scan_one(
-    file: OpenedFile, companions: frozenset[str], loader: str | None, limits: Limits, tick: Callable[[float], None]
-) -> Facts:
-    try:
-        facts = scan_file(file.fd, path=file.path, limits=limits, loader=loader, companions=companions, progress=tick)
+def _batches(files: tuple[OpenedFile, ...]) -> Iterator[tuple[int, tuple[OpenedFile, ...]]]:
+    """(number of its first file, files): small ones together, so that most of their time is not spent on messages."""
+    at = 0
+    while at < len(files):
+        end, size = at + 1, files[at].size
+        while end < min(len(files), at + MAX_FILES) and size + files[end].size <= SMALL:
+            size += files[end].size
+            end += 1
+        yield at, files[at:end]
+        at = end
+
+
+def _scan_batch(
+    batch: tuple[OpenedFile, ...],
+    names: list[str],
+    loader: str | None,
+    limits: Limits,
+    tick: Callable[[int, float], None],
+) -> Iterator[tuple[str, Facts]]:
+    wanted: list[Wanted] = []
+    problems: dict[str, Facts] = {}
+    for file in batch:
+        try:
+            wanted.append(Wanted(file.fd, file.path, loader, file.path.rpartition("/")[0]))
+        except TargetError as error:
+            problems[file.path] = _changed(file, str(error))
+    beside = {folder: _below(folder, names) for folder in {w.companions for w in wanted}}
+    judged = zip(wanted, scan_files(wanted, limits, beside, tick), strict=True)
+    found = {w.path: facts for w, facts in judged} | problems
+    for file in batch:
+        facts = found[file.path]
         folder = file.path.rpartition("/")[0]
         facts.companions = [f"{folder}/{name}" if folder else name for name in facts.companions]
-        if not file.sealed and not file.unchanged():
+        if file.path not in problems and not file.sealed and not file.unchanged():
             facts.unverifiable("source.changed", file.path, "", "The file was changed while it was being looked at.")
-    except TargetError as error:
-        facts = Facts(format="unknown", regions={"unknown": file.size})
-        facts.unverifiable("source.changed", file.path, "", str(error))
+        yield file.path, facts
+
+
+def _changed(file: OpenedFile, why: str) -> Facts:
+    facts = Facts(format="unknown", regions={"unknown": file.size})
+    facts.unverifiable("source.changed", file.path, "", why)
     return facts
 
 
-def _siblings(file: OpenedFile, opened: Opened) -> frozenset[str]:
-    """The other files below the folder of this one, which is where models look for arrays and data of their own."""
-    folder, slash, _ = file.path.rpartition("/")
-    others = (f.path for f in opened.files if f is not file)
-    return frozenset(path.removeprefix(folder + slash) for path in others if path.startswith(folder + slash))
+def _below(folder: str, names: list[str]) -> list[str]:
+    """The sorted `names` below a folder, relative to it: models look there for arrays and data of their own."""
+    if not folder:
+        return names
+    start, end = bisect_left(names, f"{folder}/"), bisect_left(names, f"{folder}0")  # "0" is what comes behind "/"
+    return [name[len(folder) + 1 :] for name in names[start:end]]
 
 
 def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) -> bool:

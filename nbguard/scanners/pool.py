@@ -1,6 +1,7 @@
 """Warm worker processes: started when first needed, used again, killed when they take too long.
 
     facts = scan_file(fd, path="model.pt", limits=Limits())
+    several = scan_files([Wanted(fd, "a.pkl"), Wanted(other, "b.pkl")], Limits())
 
 A crash, a time-out, an answer that is too large or malformed: all of that is *unverifiable*, with the reason. A fork of
 this process starts workers of its own and never touches those of its parent.
@@ -10,142 +11,23 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
-import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Limits
-from nbguard.scanners.facts import Facts
-from nbguard.scanners.worker import HEADER
+from nbguard.scanners.process import Worker, WorkerFailed
+
+if TYPE_CHECKING:
+    from nbguard.scanners.base import Limits
+    from nbguard.scanners.facts import Facts
 
 MAX_WORKERS = 2
 """Scans that run at the same time; further ones wait."""
-_BOOT = "import sys; sys.path += sys.argv[1:-1]; from nbguard.scanners.worker import main; main()"
 _GRACE = 5.0
-"""Seconds that a request may wait beyond the processor time that the worker allows itself."""
-
-
-class WorkerFailed(Exception):  # noqa: N818 - its message is the reason that the report gives
-    """The worker gave no usable answer; the message is one plain sentence."""
-
-    def __init__(self, rule: str, message: str) -> None:
-        super().__init__(message)
-        self.rule = rule
-
-
-class Worker:
-    """One worker process and the socket to it."""
-
-    def __init__(self) -> None:
-        if not sys.executable:
-            raise WorkerFailed("worker.start", "There is no Python to start the scanner with.")
-        ours, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, *_search_path(), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={"LC_ALL": "C.UTF-8"},
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            raise WorkerFailed("worker.start", f"The scanner could not be started: {error.strerror}.") from error
-        finally:
-            theirs.close()
-        self._link = ours
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(
-        self, message: dict[str, Any], fd: int, *, seconds: float, answer: int, progress: Callable[[float], None] | None
-    ) -> dict[str, Any]:
-        """Send one request with an open file, and wait for its answer. Raises WorkerFailed."""
-        data = json.dumps(message).encode()
-        deadline = time.monotonic() + seconds
-        self._link.settimeout(seconds)
-        try:
-            socket.send_fds(self._link, [HEADER.pack(len(data))], [fd])
-            self._link.sendall(data)
-            while True:
-                received = json.loads(self._message(deadline, answer, progress))
-                if not isinstance(received, dict):
-                    raise WorkerFailed("worker.answer", "The scanner's answer is malformed.")
-                if "progress" not in received:
-                    return received
-                if progress is not None:
-                    progress(float(received["progress"]))
-        except TimeoutError:
-            raise WorkerFailed("limits.time", f"Reading it takes longer than {seconds - _GRACE:.3g} seconds.") from None
-        except (ValueError, RecursionError) as error:
-            raise WorkerFailed("worker.answer", "The scanner's answer is malformed.") from error
-        except OSError as error:
-            raise self._gone() from error
-
-    def _message(self, deadline: float, limit: int, progress: Callable[[float], None] | None) -> bytes:
-        (length,) = HEADER.unpack(self._exactly(HEADER.size, deadline, progress))
-        if length > limit:
-            raise WorkerFailed("limits.answer", "There is more to say about this file than a report can hold.")
-        return self._exactly(length, deadline, progress)
-
-    def _exactly(self, length: int, deadline: float, progress: Callable[[float], None] | None) -> bytes:
-        data = bytearray()
-        while len(data) < length:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError
-            self._link.settimeout(min(remaining, 0.2))
-            try:
-                part = self._link.recv(min(length - len(data), 1 << 20))
-            except TimeoutError:
-                if progress is not None:
-                    progress(-1.0)
-                continue
-            if not part:
-                raise self._gone()
-            data += part
-        return bytes(data)
-
-    def _gone(self) -> WorkerFailed:
-        try:
-            code = self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            return WorkerFailed("worker.answer", "The scanner's answer is malformed.")
-        if code == -signal.SIGXCPU:
-            return WorkerFailed("limits.time", "Reading it takes more processor time than allowed.")
-        if code in (-signal.SIGKILL, -signal.SIGBUS, -signal.SIGABRT):
-            return WorkerFailed(
-                "limits.memory", "Reading it takes more memory than there is, or the file was cut off meanwhile."
-            )
-        return WorkerFailed("worker.crash", "The scanner broke down on this file.")
-
-    def kill(self) -> None:
-        self._link.close()
-        self._process.kill()
-        self._process.wait()
-
-    def forget(self) -> None:
-        """In a forked child: let go of the socket; the process is the parent's."""
-        self._link.close()
-        self._process.returncode = 0
+"""Seconds that a file may take beyond the processor time that the worker allows itself."""
 
 
 class Pool:
@@ -206,6 +88,17 @@ os.register_at_fork(after_in_child=POOL.after_fork)
 atexit.register(POOL.close)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is to be judged."""
+
+    fd: int
+    path: str
+    loader: str | None = None
+    companions: str = ""
+    """Key of the list of names, among those that go with the request, that it may name."""
+
+
 def scan_file(
     fd: int,
     *,
@@ -216,57 +109,87 @@ def scan_file(
     progress: Callable[[float], None] | None = None,
 ) -> Facts:
     """Have a worker judge the open file; every failure of the worker is in the facts, as unverifiable."""
-    message = {
-        "path": path,
-        "loader": loader,
-        "companions": sorted(companions),
-        "limits": dataclasses.asdict(limits),
-    }
-    try:
-        with POOL.worker() as worker:
-            received = worker.ask(message, fd, seconds=limits.seconds + _GRACE, answer=limits.answer, progress=progress)
+    told = None if progress is None else lambda _, share: progress(share)
+    return scan_files([Wanted(fd, path, loader)], limits, {"": sorted(companions)}, told)[0]
+
+
+def scan_files(
+    files: Sequence[Wanted],
+    limits: Limits,
+    companions: dict[str, list[str]] | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> list[Facts]:
+    """The facts of each open file, from one worker and by as few messages as there can be.
+
+    The file at which a worker fails is unverifiable, with the reason; those behind it are given to another one.
+
+    Args:
+        files: at most `worker.MAX_FILES`.
+        companions: by key, the names beside a file; its own may be among them.
+        progress: told the number of the file in hand, and the share of it that is done.
+    """
+    from nbguard.scanners.facts import Facts
+
+    found: list[Facts] = []
+
+    def told(share: float) -> None:
+        if progress is not None:
+            progress(len(found), share)
+
+    while len(found) < len(files):
+        left = files[len(found) :]
+        message = {
+            "files": [{"path": f.path, "loader": f.loader, "companions": f.companions} for f in left],
+            "companions": {key: (companions or {}).get(key, []) for key in {f.companions for f in left}},
+            "limits": asdict(limits),
+        }
         try:
-            return Facts.from_json(received["facts"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise WorkerFailed("worker.answer", "The scanner's answer is malformed.") from error
-    except WorkerFailed as failed:
-        facts = Facts(format="unknown")
-        facts.add(
-            Finding(
-                failed.rule,
-                Severity.HIGH,
-                path,
-                "",
-                str(failed),
-                meaning="Nobody can say what loading it would do.",
-                remedy="Ask for the model as safetensors, or raise the scanner's limits if you know the file.",
-            ),
-            Verdict.UNVERIFIABLE,
-        )
-        facts.regions["unknown"] = os.fstat(fd).st_size
-        return facts
+            with POOL.worker() as worker:
+                for received in worker.ask(
+                    message,
+                    [f.fd for f in left],
+                    seconds=limits.seconds,
+                    grace=_GRACE,
+                    answer=limits.answer,
+                    progress=told,
+                ):
+                    told(1.0)
+                    try:
+                        found.append(Facts.from_json(received["facts"]))
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise WorkerFailed("worker.answer", "The scanner's answer is malformed.") from error
+        except WorkerFailed as failed:
+            found.append(_failed(files[len(found)], failed))
+    return found
+
+
+def _failed(file: Wanted, failed: WorkerFailed) -> Facts:
+    from nbguard.report.model import Finding, Severity, Verdict
+    from nbguard.scanners.facts import Facts
+
+    facts = Facts(format="unknown")
+    facts.add(
+        Finding(
+            failed.rule,
+            Severity.HIGH,
+            file.path,
+            "",
+            str(failed),
+            meaning="Nobody can say what loading it would do.",
+            remedy="Ask for the model as safetensors, or raise the scanner's limits if you know the file.",
+        ),
+        Verdict.UNVERIFIABLE,
+    )
+    facts.regions["unknown"] = os.fstat(file.fd).st_size
+    return facts
 
 
 def digest_file(fd: int, *, limits: Limits | None = None, progress: Callable[[float], None] | None = None) -> str:
     """SHA-256, in hex, of all bytes of the open file, computed in a worker. Raises WorkerFailed."""
+    from nbguard.scanners.base import Limits
+
     limits = limits or Limits(seconds=3600.0)
-    message = {"path": "", "task": "digest", "limits": dataclasses.asdict(limits)}
+    message: dict[str, Any] = {"task": "digest", "files": [{"path": ""}], "limits": asdict(limits)}
     with POOL.worker() as worker:
-        received = worker.ask(message, fd, seconds=limits.seconds, answer=1 << 16, progress=progress)
+        (received,) = worker.ask(message, [fd], seconds=limits.seconds, answer=1 << 16, progress=progress)
     return str(received["digest"])
-
-
-def _search_path() -> list[str]:
-    """The folder that holds this package, then those of installed packages that scanners use (lz4, fickling).
-
-    The worker runs without `site`: neither the environment, nor a `.pth` file, nor what lies beside a notebook decides
-    what it imports.
-    """
-    import site
-    import sysconfig
-
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    installed = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    if site.ENABLE_USER_SITE:
-        installed.append(site.getusersitepackages())
-    return list(dict.fromkeys([here, *(p for p in installed if os.path.isdir(p))]))

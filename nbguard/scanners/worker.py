@@ -21,6 +21,8 @@ from typing import Any
 HEADER = struct.Struct("<Q")
 """Every message, in both directions: its length in bytes, and UTF-8 JSON."""
 MAX_REQUEST = 16 << 20
+MAX_FILES = 32
+"""Open files that one request may bring."""
 
 
 def main() -> None:
@@ -33,12 +35,15 @@ def main() -> None:
             if request is None:
                 return
             message, fds = request
-            try:
-                answer = serve(message, fds[0], link)
-            finally:
-                for fd in fds:
+            companions = {key: frozenset(names) for key, names in message.get("companions", {}).items()}
+            while fds:
+                wanted = message["files"][-len(fds)]
+                fd = fds.pop(0)
+                try:
+                    answer = serve(message, wanted, companions.get(wanted.get("companions"), frozenset()), fd, link)
+                finally:
                     os.close(fd)
-            send(link, answer)
+                send(link, answer)
 
 
 def _prepare() -> None:
@@ -54,8 +59,10 @@ def _prepare() -> None:
         rules.version()
 
 
-def serve(message: dict[str, Any], fd: int, link: socket.socket) -> dict[str, Any]:
-    """Judge one file; what goes wrong in here is an answer, not an end."""
+def serve(
+    message: dict[str, Any], wanted: dict[str, Any], beside: frozenset[str], fd: int, link: socket.socket
+) -> dict[str, Any]:
+    """Judge one file of the request; what goes wrong in here is an answer, not an end."""
     from nbguard.formats.view import BytesView, FileView, View
     from nbguard.scanners.base import Budget, Job, Limits
     from nbguard.scanners.registry import examine
@@ -69,12 +76,12 @@ def serve(message: dict[str, Any], fd: int, link: socket.socket) -> dict[str, An
     data = FileView(fd, size).read(0, size) if whole else b""
     view: View = BytesView(data) if whole else FileView(fd, size)
     job = Job(
-        message["path"],
+        wanted["path"],
         view,
         limits,
         Budget(limits.unpacked, limits.members),
-        message.get("loader"),
-        frozenset(message.get("companions", ())),
+        wanted.get("loader"),
+        beside - {wanted["path"].rpartition("/")[2]},
         tick=lambda share: send(link, {"progress": share}),
     )
     facts = examine(job)
@@ -103,7 +110,7 @@ def send(link: socket.socket, message: dict[str, Any]) -> None:
 
 def _receive(link: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """One request and its open files; None when the parent has gone."""
-    head, fds, _, _ = socket.recv_fds(link, HEADER.size, 4)
+    head, fds, _, _ = socket.recv_fds(link, HEADER.size, MAX_FILES)
     while head and len(head) < HEADER.size:
         more = link.recv(HEADER.size - len(head))
         if not more:
@@ -122,13 +129,14 @@ def _receive(link: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         data += part
     message = json.loads(data)
     assert isinstance(message, dict)
+    assert len(message["files"]) == len(fds)
     return message, list(fds)
 
 
 def _confine() -> None:
     """What never changes: no core dumps (they would hold the model), few files, no new files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     sys.setrecursionlimit(2000)
 

@@ -249,3 +249,37 @@ def test_a_worker_ends_with_its_parent() -> None:
 def test_worker_failed_is_a_sentence() -> None:
     with pytest.raises(WorkerFailed, match=r"\.$"):
         raise WorkerFailed("x", "A sentence.")
+
+
+def test_several_files_go_with_one_request_and_each_gets_its_own_answer(workers: Pool) -> None:
+    harm = pickle.dumps(print)
+    with open_bytes(GOOD) as one, open_bytes(harm) as two, open_bytes(GOOD) as three:
+        wanted = [pool.Wanted(o.files[0].fd, name) for o, name in ((one, "a"), (two, "b"), (three, "c"))]
+        found = pool.scan_files(wanted, Limits())
+    assert [f.verdict is Verdict.SAFE for f in found] == [True, False, True]
+    assert len(workers._all) == 1
+
+
+def test_only_the_file_that_a_worker_fails_on_is_unverifiable(workers: Pool) -> None:
+    many = b"\x80\x02" + b"".join(b"cmodule%d\nname\n0" % n for n in range(3000)) + b"N."
+    with open_bytes(GOOD) as one, open_bytes(many) as two, open_bytes(GOOD) as three:
+        wanted = [pool.Wanted(o.files[0].fd, name) for o, name in ((one, "a"), (two, "b"), (three, "c"))]
+        found = pool.scan_files(wanted, Limits(answer=10_000))
+    assert [f.verdict for f in found] == [Verdict.SAFE, Verdict.UNVERIFIABLE, Verdict.SAFE]
+    assert found[1].findings[0].rule == "limits.answer"
+
+
+def test_a_file_is_told_what_lies_beside_it_and_not_itself(workers: Pool) -> None:
+    """Old joblib pickles name arrays beside them; one that names itself finds nothing."""
+    import io
+
+    import joblib.numpy_pickle_compat as old
+
+    out = io.BytesIO()
+    pickler = pickle._Pickler(out, 2)  # type: ignore[attr-defined]
+    pickler.dump(old.NDArrayWrapper("m.pkl", __import__("numpy").ndarray))
+    with open_bytes(out.getvalue()) as opened:
+        wanted = [pool.Wanted(opened.files[0].fd, "m.pkl", None, "here")]
+        alone = pool.scan_files(wanted, Limits(), {"here": ["m.pkl"]})[0]
+    assert alone.verdict is not Verdict.SAFE
+    assert alone.companions == []
