@@ -21,7 +21,8 @@ from nbguard import cli
 from nbguard.approvals import AuditLog, Store
 from nbguard.artifact.model import Artifact, ArtifactFile
 from nbguard.commands.actions import ActionError, expiry
-from nbguard.commands.scan import FAIL_ON, exit_code
+from nbguard.commands.options import FAIL_ON
+from nbguard.commands.scan import exit_code
 from nbguard.report.model import FileReport, Finding, Report, Severity, Verdict
 
 

@@ -14,21 +14,6 @@ import sys
 from nbguard.report.escape import terminal
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`convert` and its options."""
-    parser = commands.add_parser(
-        "convert",
-        help="make safetensors of pickled weights, in an isolated process",
-        description="Scan a file, folder or Hub repository, convert its pickled weights to safetensors in a process"
-        " that can do nothing else, and compare every tensor bit for bit. What is not pure data is refused.",
-    )
-    parser.add_argument("target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name)")
-    parser.add_argument("--to", metavar="PATH", help="the file or folder to write; a single file: beside it by default")
-    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-
-
 def run(options: argparse.Namespace) -> int:
     """Convert, and say what was made. Raises ConversionError or TargetError: one sentence."""
     from nbguard.acquire.convert import convert

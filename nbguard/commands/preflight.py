@@ -236,24 +236,6 @@ def _print(lines: list[str]) -> None:
 # on the command line
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`preflight` and its options."""
-    from nbguard.commands.scan import FAIL_ON
-
-    parser = commands.add_parser(
-        "preflight",
-        help="report what a notebook would load, before it is run",
-        description="Report what the loads of a notebook would do, as far as its cells name them. Nothing of it is"
-        " run. The exit code is as of 'nbguard scan'; what cannot be named before it runs is listed and changes none.",
-    )
-    parser.add_argument("notebook", metavar="NOTEBOOK", help="a .ipynb file")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    parser.add_argument(
-        "--fail-on", choices=FAIL_ON, default="high",
-        help="least severity of a finding that makes the exit code 1 (default: high)",
-    )  # fmt: skip
-
-
 def command(options: argparse.Namespace) -> int:
     """Print the reports on everything that the notebook names; the exit code is that of `nbguard scan`."""
     from nbguard.commands import scan
@@ -284,4 +266,4 @@ def command(options: argparse.Namespace) -> int:
         return scan.exit_code(reports, Severity[options.fail_on.upper()])
 
 
-__all__ = ["Flight", "Later", "Place", "TargetError", "add_parser", "command", "opened", "plan", "run"]
+__all__ = ["Flight", "Later", "Place", "TargetError", "command", "opened", "plan", "run"]

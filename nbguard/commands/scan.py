@@ -22,8 +22,6 @@ from nbguard.commands import actions
 from nbguard.errors import NbguardError
 from nbguard.report.model import Report, Severity, Verdict
 
-FAIL_ON = ("low", "medium", "high", "critical")
-FORMATS = ("text", "json", "html")
 QUIET_SECONDS = 0.5
 """A scan that is done sooner shows no progress."""
 
