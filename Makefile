@@ -4,6 +4,8 @@
 # make test    every test, in a real browser too
 # make lint    ruff and mypy --strict
 # make bench   the measurements of docs/performance.md
+# make fuzz    every reader of hostile bytes, for SECONDS=600
+# make realworld   model files that packages on PyPI ship, judged beside four other scanners
 
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
@@ -31,6 +33,14 @@ bench:
 	@tools/setup.sh $(if $(NO_PEERS),,peers)
 	@$(PY) -m bench.run $(BENCH)
 
+fuzz:
+	@tools/setup.sh fuzz
+	@$(PY) -m fuzz.run --seconds $(or $(SECONDS),600) $(if $(ONLY),--only $(ONLY))
+
+realworld:
+	@tools/setup.sh $(if $(NO_PEERS),,peers)
+	@$(PY) -m bench.realworld $(if $(NO_PEERS),--no-peers)
+
 screenshots: setup
 	@tools/setup.sh browser
 	@$(PY) tools/screenshots.py
@@ -38,4 +48,4 @@ screenshots: setup
 clean:
 	rm -rf .demo .coverage coverage.xml .pytest_cache .mypy_cache .ruff_cache build dist bench/results
 
-.PHONY: help setup demo test lint bench screenshots clean
+.PHONY: help setup demo test lint bench fuzz realworld screenshots clean

@@ -76,6 +76,10 @@ def main() -> int:
     alone = {w: metadata.version(w) for w in (Requirement(r).name for r in project["optional-dependencies"]["alone"])}
     write("alone.txt", "Installed without what they ask for; see pyproject.toml.", alone)
     try:
+        write("fuzz.txt", "For `make fuzz` only.", closure(tuple(project["optional-dependencies"]["fuzz"])))
+    except metadata.PackageNotFoundError as missing:
+        print(f"requirements/fuzz.txt is left as it is: {missing} is not installed here", file=sys.stderr)
+    try:
         peers = closure(tuple(project["optional-dependencies"]["peers"]))
     except metadata.PackageNotFoundError as missing:
         print(f"requirements/peers.txt is left as it is: {missing} is not installed here", file=sys.stderr)

@@ -4,6 +4,7 @@
 #   tools/setup.sh               what `make setup` runs; does nothing when nothing changed
 #   tools/setup.sh browser       Debian's Chromium and a font as well, where they are missing (what `make test` needs)
 #   tools/setup.sh peers         other scanners in .venv/peers, for `make bench`
+#   tools/setup.sh fuzz          atheris, for `make fuzz`
 #
 # PYTHON                 the interpreter to start from (default: the first of python3, python3.13, 3.12, 3.11 that is 3.11+)
 # NBGUARD_TORCH_PIP_ARGS more arguments for the one `pip install torch==…`, such as an index of CPU builds
@@ -144,6 +145,12 @@ peers() {
   echo "$want" >"$folder/.nbguard-packages"
 }
 
+fuzz() {
+  "$venv/bin/python" -c 'import atheris' 2>/dev/null && return 0
+  say "installing atheris to fuzz with"
+  pip_install "$venv/bin/python" -r requirements/fuzz.txt || die "atheris could not be installed"
+}
+
 mkdir -p "$venv"
 if command -v flock >/dev/null 2>&1; then  # two commands at once take turns
   exec 9>"$venv/.nbguard-lock"
@@ -156,6 +163,7 @@ for part in "$@"; do
   case $part in
     browser) browser ;;
     peers) peers ;;
+    fuzz) fuzz ;;
     *) die "unknown part: $part" ;;
   esac
 done
