@@ -31,7 +31,9 @@ Progress = Callable[[float, str], None]
 """(share that is done, 0 to 1; what is being read)."""
 SMALL = 4 << 20
 """Bytes of all the files that go to a worker with one request; a larger file goes alone."""
-DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown"})
+BESIDE = frozenset({"script", "notebook", "requirements"})
+"""Formats that people open and no loader does."""
+DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown", *BESIDE})
 """Formats that by themselves make no folder a model."""
 _DOCUMENTS = (
     "readme",
@@ -183,11 +185,11 @@ def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) 
     name = PurePosixPath(path).name.lower()
     if found.format in ("media", "tensorboard"):
         return True
+    if found.format in BESIDE:
+        return found.verdict is not Verdict.DANGER
     if found.format == "text" and found.verdict is Verdict.SAFE:
         stem = name.split(".")[0]
         return stem in _DOCUMENTS or PurePosixPath(name).suffix in _DOCUMENT_SUFFIXES or name in _DOCUMENT_SUFFIXES
-    if found.format == "json" and found.verdict is Verdict.SAFE:
-        return name.endswith(".ipynb")
     if found.format == "empty":
         return not name.endswith((".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".safetensors", ".npy", ".npz"))
     return found.format == "python" and "py:unreferenced" in found.references

@@ -5,23 +5,36 @@ facts = judge(job)
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Iterator
 
 from nbguard.artifact.model import NotScanned
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 
 MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
 MAX_JSON = 64 << 20
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_SCRIPT = re.compile(
-    rb"^\s*(?:#!.*\b(?:python|sh|bash|perl|node)\b|(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty)\b)", re.M
-)
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
 _TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z")
 """Where transformers looks for templates (`utils/hub.py`, `CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`)."""
+_RUN = re.compile(r"[A-Za-z0-9+/]{120,200000}={0,2}")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
+_MOST_RUNS = 200
+_INSIDE = (
+    (b"\x7fELF", "a program for Linux"),
+    (b"MZ\x90\0", "a program for Windows"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x03", "a pickle"),
+    (b"\x80\x04\x95", "a pickle"),
+    (b"\x80\x05\x95", "a pickle"),
+    (b"PK\x03\x04", "a zip"),
+    (b"#!/", "a script"),
+    (b"import ", "Python source"),
+)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _DOCUMENTS = (".md", ".rst", ".html", ".htm", ".ipynb")
 
@@ -110,21 +123,61 @@ def _text(job: Job) -> Facts:
 
         source = job.view.read(0, job.size).decode("utf-8", "surrogateescape")
         templates.judge(job, source, "", facts, pin=False)
-    match = None if job.suffix in _DOCUMENTS else _SCRIPT.search(job.head)
-    if match is not None:
+    if job.suffix not in _DOCUMENTS:
+        _hidden(job, facts)
+    return facts
+
+
+def _hidden(job: Job, facts: Facts) -> None:
+    """Programs under a name that is no program's, and bytes of other formats written as text."""
+    from nbguard.scanners import scripts
+    from nbguard.scanners.kinds import script
+
+    source = job.view.read(0, min(job.size, scripts.MAX_SCRIPT)).decode("utf-8", "replace")
+    kind = scripts.program(source, job.name)
+    if kind:
         facts.add(
             Finding(
                 "text.script",
                 Severity.LOW,
                 job.path,
                 job.location,
-                "There is a program in this text file.",
-                evidence=match[0][:200].decode("utf-8", "backslashreplace").strip(),
+                f"There is a program in this text file: {kind}.",
+                evidence=source.strip().partition("\n")[0][:200],
                 meaning="Loading a model does not run it; under such a name it may be meant to be overlooked.",
             ),
             Verdict.SAFE,
         )
-    return facts
+        if kind == "Python":
+            script.python(job, source.encode(), facts)
+        script.tell(job, source, facts, hidden=True)
+    for what, start in _encoded(source):
+        facts.add(
+            Finding(
+                "text.encoded",
+                Severity.INFO,
+                job.path,
+                job.location,
+                f"A long piece of the text is {what}, written as base64 or in hexadecimal.",
+                evidence=start,
+                meaning="By itself that is no harm: something would have to decode it and use it.",
+            ),
+            Verdict.SAFE,
+        )
+
+
+def _encoded(source: str) -> Iterator[tuple[str, str]]:
+    """(what it is, how it begins) of the first long runs that decode to a program or a pickle. Weak evidence."""
+    for match, _ in zip(_RUN.finditer(source), range(_MOST_RUNS), strict=False):
+        run = match[0]
+        try:
+            data = bytes.fromhex(run) if _HEX.fullmatch(run) else base64.b64decode(run + "=" * (-len(run) % 4))
+        except ValueError:
+            continue
+        for magic, what in _INSIDE:
+            if data.startswith(magic):
+                yield what, run[:80]
+                break
 
 
 def _sentencepiece(job: Job) -> bool:
@@ -164,3 +217,18 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def _tfrecord(job: Job) -> bool:
     length = int.from_bytes(job.head[:8], "little")
     return len(job.head) >= 16 and 0 < length <= job.size - 16
+
+
+FORMATS = (
+    Format(
+        "text",
+        "Text",
+        (".txt", ".md", ".csv", ".yaml"),
+        "UTF-8 (or Latin-1 under a text's name) without control characters",
+        "whether it is a program under a name that is no program's, and then what that would do; long pieces that "
+        "decode to a program or a pickle (weak evidence: no verdict)",
+        "what the text says",
+        "inert or *safe*; *danger* for a hidden program that does harm; *unverifiable* under a model's name",
+        untested="people write it",
+    ),
+)
