@@ -33,13 +33,16 @@ class ScriptScanner:
         facts = plain(job, "script", "code")
         name = f"{job.path}!{job.member}" if job.member else job.path
         facts.code.append(CodeFile(name, hashlib.sha256(data).hexdigest(), "script"))
+        hidden = bool(job.suffix) and job.suffix not in (*scripts.SHELLS, *scripts.OTHERS)
         facts.add(
             Finding(
-                "script.beside",
+                "text.script" if hidden else "script.beside",
                 Severity.LOW,
                 job.path,
                 job.location,
-                f"This is {kind}.",
+                f"There is a program in this file, whose name does not say so: {kind}."
+                if hidden
+                else f"This is {kind}.",
                 meaning="Loading a model does not run it. Whoever runs it gives it all their rights.",
                 remedy="Read it before you run it.",
             ),
@@ -47,7 +50,7 @@ class ScriptScanner:
         )
         if "Python" in kind or "python" in kind:
             python(job, data, facts)
-        tell(job, source, facts)
+        tell(job, source, facts, hidden=hidden)
         return facts
 
 

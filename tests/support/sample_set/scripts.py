@@ -64,7 +64,7 @@ HONEST_CELLS = (
     "!pip install -q transformers accelerate",
     "from huggingface_hub import login\nlogin()",
     "import subprocess\nprint(subprocess.run(['nvidia-smi'], capture_output=True, text=True).stdout)",
-    "%matplotlib inline\nfrom transformers import pipeline\npipe = pipeline('summarization', 'org/name')\npipe('good')?",
+    "%matplotlib inline\nfrom transformers import pipeline\npipe = pipeline('text-to-speech', 'org/x')\npipe('hi')?",
     "%%bash\nwget -q https://huggingface.co/org/name/resolve/main/config.json\nls -la",
 )
 REQUIREMENTS = """# for the demo
