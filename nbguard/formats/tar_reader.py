@@ -28,6 +28,8 @@ _MAX_LOST = 100_000
 _NUMBER = re.compile(rb"[ \0]*[0-7]*[ \0]*\Z")
 _RECORD = re.compile(rb"(\d{1,10}) ([^=\n]+)=")
 _ZERO = bytes(BLOCK)
+_OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
+"""Mode, owner, group, time, and the two numbers of a device."""
 _FILES = (b"0", b"\0", b"7")
 _KINDS = {b"1": "hardlink", b"2": "link", b"3": "device", b"4": "device", b"5": "folder", b"6": "fifo", b"S": "sparse"}
 _OVERRIDES = ("path", "linkpath", "size")
@@ -102,6 +104,8 @@ def read_tar(view: View) -> TarDirectory:
             continue
         if len(out.entries) >= MAX_ENTRIES:
             raise TarError("The tar holds more entries than any model's.")
+        for start, end in _OTHER_NUMBERS:
+            _number(out, block[start:end])  # tarfile takes a header with a bad one for the end of the tar
         kind = block[156:157]
         if kind in (b"L", b"K", b"x", b"X", b"g"):
             at = _extension(view, out, block, at, pending, common)

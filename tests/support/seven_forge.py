@@ -60,6 +60,7 @@ def _streams(full: list[Item], method: bytes, sizes: list[int] | None) -> bytes:
     out += b"\x07\x0b" + number(len(full)) + b"\x00" + (b"\x01" + bytes([len(method)]) + method) * len(full)
     out += b"\x0c" + b"".join(map(number, sizes or lengths))
     crcs = [zlib.crc32(i.data or b"") if i.crc is None else i.crc for i in full]
+    out += b"\x00\x08\x0d" + b"\x01" * len(full)
     return out + b"\x0a\x01" + struct.pack(f"<{len(crcs)}L", *crcs) + b"\x00" + b"\x00"
 
 
