@@ -5,6 +5,8 @@ facts = SCANNER.scan(job)
 
 from __future__ import annotations
 
+import hashlib
+
 from nbguard.formats import compression
 from nbguard.report.model import Verdict
 from nbguard.scanners.base import Format, Job, unread, unverifiable
@@ -52,9 +54,13 @@ class CompressedScanner:
             data, first = unpacked.data, unpacked.first
         except compression.CompressionError as error:
             data, problem, bomb = error.seen, str(error), error.bomb
-        if not job.budget.take(len(data)):
+        if not job.budget.take(len(data)) or (bomb and not data):
             return unverifiable(job, kind, "limits.unpacked", "It unpacks to more than is read.")
+        if problem and not data:
+            return unverifiable(job, kind, "compression.damaged", problem)
         facts = _judge(job, kind, data[:MOST_OF_A_BOMB] if bomb else data, first)
+        if job.size > job.limits.whole and not job.member:
+            facts.marks.append(hashlib.sha256(data).hexdigest())  # a layout alone would not pin it
         if problem:
             rule = "limits.unpacked" if bomb else "compression.damaged"
             facts.unverifiable(rule, job.path, job.location, problem)
