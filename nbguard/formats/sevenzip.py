@@ -25,7 +25,7 @@ from nbguard.formats.view import BytesView, Part, View
 MAGIC = b"7z\xbc\xaf\x27\x1c"
 FIRST = 32
 """Bytes of the first header."""
-MAX_HEADER = 64 << 20
+MAX_HEADER = 32 << 20
 """Bytes, packed or not."""
 MAX_FILES = 200_000
 _NESTED_HEADERS = 4

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 _END, _PACK, _UNPACK, _SUBSTREAMS, _SIZE, _CRC = 0x00, 0x06, 0x07, 0x08, 0x09, 0x0A
 _FOLDER, _UNPACK_SIZE, _COUNT = 0x0B, 0x0C, 0x0D
+MAX_FOLDERS = 200_000
 MAX_CODERS = 8
 """In one folder; 7-Zip itself allows 32 and never uses more than 4."""
 
@@ -160,6 +161,8 @@ def _unpack_info(reader: Reader) -> list[Folder]:
     if reader.number() != _FOLDER:
         raise SevenZipError("Its list of packed streams is malformed.")
     count = reader.count(8)
+    if count > MAX_FOLDERS:
+        raise SevenZipError("It is cut into more parts than any model's archive.")
     if reader.byte():
         raise SevenZipError("Its list of packed streams lies elsewhere, which no writer does.")
     folders = [_folder(reader) for _ in range(count)]

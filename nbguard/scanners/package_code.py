@@ -44,7 +44,7 @@ class Modules:
             return examine_member(job, source, name, "package-member")
         facts = as_pickle_too(inner)
         facts.regions, facts.containers = {}, {}
-        facts.code.append(CodeFile(f"{job.path}!{inner.member}", hashlib.sha256(source).hexdigest(), "python"))
+        facts.code.append(CodeFile(f"{job.path}!{inner.member}"[:500], hashlib.sha256(source).hexdigest(), "package"))
         try:
             tree = ast.parse(source)
             if not setup:
@@ -58,13 +58,14 @@ class Modules:
             self._unread.append(inner.member)
             return facts
         if setup:
-            self._setup(inner.member, acts, source)
+            self._setup(inner.member, acts, tree, source)
         else:
             self._module(inner.member, acts, tree, source)
         return facts
 
-    def _setup(self, name: str, acts: list[Act], source: bytes) -> None:
+    def _setup(self, name: str, acts: list[Act], tree: ast.Module, source: bytes) -> None:
         rules = table("packages")["setup"]
+        self._hidden(name, tree, source)
         for act in acts:
             if any(act.name == e or act.name.startswith(f"{e}(") for e in rules["expected"]):
                 continue
@@ -84,11 +85,17 @@ class Modules:
             act, what = harm
             text = f"Importing it {what} ({act.name[:80]})."
             self._tell("package.acts-at-import", Severity.CRITICAL, name, text, _line(source, act), Verdict.DANGER)
-        elif line := _hidden_code(tree, rules["decodes"]):
-            text = "It runs code that it first has to decode, so that nobody can read it."
-            evidence = source.splitlines()[line - 1].strip()[:300].decode("utf-8", "backslashreplace")
-            self._tell("package.hidden-code", Severity.CRITICAL, name, text, evidence, Verdict.DANGER)
+        else:
+            self._hidden(name, tree, source)
         self._starts += [(name, a) for a in now if a.name in rules["runs"] or a.name in rules["fetches"]][:5]
+
+    def _hidden(self, name: str, tree: ast.Module, source: bytes) -> None:
+        line = _hidden_code(tree, table("packages")["at_import"]["decodes"])
+        if line:
+            text = "It runs code that it first has to decode, so that nobody can read it."
+            lines = source.splitlines()
+            evidence = lines[line - 1].strip()[:300].decode("utf-8", "backslashreplace") if line <= len(lines) else ""
+            self._tell("package.hidden-code", Severity.CRITICAL, name, text, evidence, Verdict.DANGER)
 
     def _tell(self, rule: str, severity: Severity, name: str, text: str, evidence: str, verdict: Verdict) -> None:
         self._told.append((rule, severity, name, text, evidence, verdict))

@@ -76,7 +76,12 @@ class Record:
                 verdict=Verdict.UNVERIFIABLE,
             )
             return
-        listed = {row[0]: row[1] for row in self._rows() if len(row) > 1}
+        rows = self._rows()
+        if rows is None:
+            message = "The wheel's list of its files cannot be read."
+            say("package.record", Severity.HIGH, self._root, message, verdict=Verdict.UNVERIFIABLE)
+            return
+        listed = {row[0]: row[1] for row in rows if len(row) > 1}
         for name in listed:
             if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
                 say(
@@ -90,12 +95,12 @@ class Record:
         for name, seen in self._seen.items():
             self._one(name, seen, listed.get(name), say)
 
-    def _rows(self) -> list[list[str]]:
+    def _rows(self) -> list[list[str]] | None:
         try:
             text = (self._text or b"").decode("utf-8", "replace").replace("\0", "\ufffd")
             return list(csv.reader(io.StringIO(text)))
         except csv.Error:
-            return []
+            return None
 
     def _one(self, name: str, seen: dict[str, str], listed: str | None, say: Say) -> None:
         if name.startswith(self._root) and name.removeprefix(self._root) in _UNLISTED:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from nbguard.artifact.model import NotScanned
 from nbguard.formats.view import View
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners import package_code
@@ -29,6 +30,7 @@ _SDIST = re.compile(r"(?:\./)?([^/]+)/PKG-INFO\Z")
 _ENTRY = re.compile(r"^\s*([^#;=\[\]]+?)\s*=\s*([\w.]+)", re.MULTILINE)
 _SECTION = re.compile(r"^\s*\[([^\]]+)\]\s*$", re.MULTILINE)
 _CONDA = re.compile(r"(?:\A|/)(?:bin/\.|Scripts/\.)[^/]+-(?:post-link|pre-link|pre-unlink)\.(?:sh|bat)\Z")
+EGG_INFO = "EGG-INFO/PKG-INFO"
 MAX_TEXT = 8 << 20
 """Bytes of a list in a package that are read."""
 
@@ -43,17 +45,28 @@ class Package:
     """The folder that describes it, with a slash."""
     distribution: str
     """Its name as indexes compare them (PEP 503): lower case, `-` for every run of `-`, `_` and `.`."""
+    others: bool = False
+    """The members describe another package as well."""
 
 
 def of_wheel(names: Sequence[str]) -> Package | None:
     """A wheel, by the file `<name>-<version>.dist-info/WHEEL`."""
-    match = next((m for n in names if (m := _WHEEL.match(n))), None)
-    return Package("wheel", match[0].rpartition("/")[0] + "/", _normal(match[1])) if match else None
+    found = {m[0]: m for n in names if (m := _WHEEL.match(n))}
+    match = next(iter(found.values()), None)
+    if match is None:
+        return None
+    return Package("wheel", match[0].rpartition("/")[0] + "/", _normal(match[1]), len(found) > 1)
 
 
 def of_egg(names: Sequence[str]) -> Package | None:
-    """An egg, by `EGG-INFO/PKG-INFO`; only the file's own name says what it is called."""
-    return Package("egg", "EGG-INFO/", "") if "EGG-INFO/PKG-INFO" in names else None
+    """An egg, by `EGG-INFO/PKG-INFO`, which alone says what it is called: see `called`."""
+    return Package("egg", "EGG-INFO/", "") if EGG_INFO in names else None
+
+
+def called(package: Package, description: bytes) -> Package:
+    """The same, with the name from its `PKG-INFO`."""
+    match = re.search(rb"^Name:[ \t]*([\w.-]+)", description[:MAX_TEXT], re.MULTILINE)
+    return replace(package, distribution=_normal(match[1].decode("ascii", "replace")) if match else "?")
 
 
 def of_source(names: Sequence[str]) -> Package | None:
@@ -85,17 +98,30 @@ def judge(job: Job, package: Package, members: Iterable[tuple[str, View]], facts
             _startup(name, _text(view), tell)
         elif name == f"{package.root}entry_points.txt":
             _entry_points(package, _text(view), tell)
-        if rest.endswith((".py", ".pyw")) and view.size <= package_code.MAX_SOURCE:
+        if rest.endswith((".py", ".pyw", ".pyi")) and view.size <= package_code.MAX_SOURCE:
             source = view.read(0, view.size)
             judged = modules.judge(job, name, source, setup=name == f"{package.root}setup.py")
         else:
             judged = examine_member(job, view, name, "package-member")
+            if judged.verdict is Verdict.UNVERIFIABLE and judged.format == "unknown":
+                # Packages bring data of all kinds; what opens them is their own code, which is told anyway.
+                what = "bytes of no known format, which only the package's own code opens"
+                facts.not_scanned.append(NotScanned(f"{job.path}!{name}"[:500], what))
+                continue
         facts.code += judged.code
         facts.native += judged.native
         judged.code, judged.native, judged.references = [], [], []
         facts.merge(judged)
     if record is not None:
         record.judge(tell.say)
+    if package.others:
+        tell.say(
+            "package.two-names",
+            Severity.HIGH,
+            package.root,
+            "The wheel describes two packages at once; installers take different ones or refuse it.",
+            verdict=Verdict.UNVERIFIABLE,
+        )
     modules.finish(tell.say)
     tell.say(
         "package.code",
@@ -244,8 +270,10 @@ def _entry_points(package: Package, text: str, tell: Teller) -> None:
 
 def _startup(name: str, text: str, tell: Teller) -> None:
     """`site.py`: a line that begins with `import` and a blank is run, any other one is put on the path."""
-    runs = [line for line in text.splitlines() if line.startswith(("import ", "import\t"))]
-    paths = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("import", "#"))]
+    # Python before 3.13 reads lines as files have them, later ones cut at every separator that Unicode knows.
+    lines = dict.fromkeys([*text.splitlines(), *re.split(r"\r\n|\r|\n", text)])
+    runs = [line for line in lines if line.startswith(("import ", "import\t"))]
+    paths = [line.strip() for line in lines if line.strip() and not line.startswith(("import ", "import\t", "#"))]
     for line in runs:
         harm = package_code.harm_in(line)
         tell.say(
@@ -270,7 +298,7 @@ def _startup(name: str, text: str, tell: Teller) -> None:
 
 
 def _text(view: View) -> str:
-    return view.read(0, min(view.size, MAX_TEXT)).decode("utf-8", "replace")
+    return view.read(0, min(view.size, MAX_TEXT)).decode("utf-8-sig", "replace")
 
 
 def conda_scripts(job: Job, names: Iterable[str], facts: Facts) -> None:
@@ -291,4 +319,4 @@ def conda_scripts(job: Job, names: Iterable[str], facts: Facts) -> None:
         )
 
 
-__all__ = ["Package", "conda_scripts", "judge", "of_egg", "of_source", "of_wheel"]
+__all__ = ["EGG_INFO", "Package", "called", "conda_scripts", "judge", "of_egg", "of_source", "of_wheel"]

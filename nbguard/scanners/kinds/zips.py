@@ -89,6 +89,9 @@ def _package(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     names = [e.name for e in directory.entries]
     package = packages.of_wheel(names) or packages.of_egg(names) or packages.of_source(names)
     assert package is not None
+    described = next((e for e in directory.entries if package.kind == "egg" and e.name == packages.EGG_INFO), None)
+    if described is not None and described.size <= packages.MAX_TEXT:
+        package = packages.called(package, zip_reader.read_member(job.view, described, limit=packages.MAX_TEXT))
     packages.judge(job, package, _unpacked(job, directory, facts), facts)
 
 
