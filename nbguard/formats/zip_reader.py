@@ -162,12 +162,12 @@ def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int) -
         raw = directory[at + 46 : at + 46 + name_len]
         extra = directory[at + 46 + name_len : at + 46 + name_len + extra_len]
         at += 46 + name_len + extra_len + comment_len
-        if size and (attributes & _FOLDER or raw.endswith(b"/")):
-            # miniz then reports success without reading, and PyTorch unpickles uninitialised memory.
-            out.doubt("zip.folder", f"The entry {_decode(raw)[:100]} is marked as a folder and holds bytes.")
         if len(out.entries) >= MAX_ENTRIES:
             raise ZipError("The zip directory is larger than any model's.")
         size, compressed, header = _wide(out, extra, size, compressed, header)
+        if size and (attributes & _FOLDER or raw.endswith(b"/")):
+            # miniz then reports success without reading, and PyTorch unpickles uninitialised memory.
+            out.doubt("zip.folder", f"The entry {_decode(raw)[:100]} is marked as a folder and holds bytes.")
         entry = _with_local(view, out, raw, method, flags, crc, compressed, size, header + out.start)
         out.entries.append(replace(entry, mode=attributes >> 16))
     if at != len(directory) or len(out.entries) != count:
@@ -244,10 +244,16 @@ def _check_local(
     Readers that take a zip as a stream go by these two.
     """
     if not flags & 8:
-        own = struct.unpack_from("<3L", local, 14)
+        own = list(struct.unpack_from("<3L", local, 14))
+        extra_len = int.from_bytes(local[28:30], "little")
+        if _MAX32 in own[1:]:
+            extra = view.read(behind - told[1] - extra_len, extra_len)
+            own[2], own[1], _ = _wide(out, extra, own[2], own[1], 0)
         if any(o not in (t, _MAX32) for o, t in zip(own, told, strict=True)):
             out.doubt("zip.sizes", f"The entry {name[:100]} has another size or check sum in its own header.")
         return
+    if not told[1] and name.endswith("/"):
+        return  # folders, of which some writers say so and write none
     found = view.read(behind, 24)
     layouts = [struct.pack(layout, *told) for layout in ("<LQQ", *(("<3L",) * (max(told) <= _MAX32)))]
     if not any(found.startswith((one, _DESCRIPTOR + one)) for one in layouts):

@@ -145,7 +145,13 @@ class Teller:
     """Adds findings about a package."""
 
     def __init__(self, job: Job, facts: Facts) -> None:
-        self.job, self.facts = job, facts
+        self.job, self.facts, self._said = job, facts, set[str]()
+
+    def first(self, what: str) -> bool:
+        """Whether this is asked for the first time."""
+        new = what not in self._said
+        self._said.add(what)
+        return new
 
     def say(
         self,
@@ -189,6 +195,8 @@ def _by_name(package: Package, name: str, place: str, rest: str, tell: Teller) -
     elif place == "data":
         for row in rules["place"]:
             if any(rest.startswith(f"{folder}/") for folder in row["below"].split()):
+                if not tell.first(row["reason"]):
+                    break
                 tell.say(
                     "package.place", Severity.HIGH, name, f"It puts a file into {rest[:150]}.", meaning=row["reason"]
                 )

@@ -42,7 +42,7 @@ def names(job: Job, directory: ZipDirectory, kind: str, facts: Facts) -> None:
                 target = zip_reader.read_member(job.view, entry, limit=MAX_TARGET).decode("utf-8", "replace")
         elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             what = "device"
-        elif stat.S_ISFIFO(mode):
+        elif stat.S_ISFIFO(mode) and not entry.size:  # `zip` keeps the mode of what it read from its standard input
             what = "fifo"
         placed.append(Placed(entry.name, what, target, mode & 0o7777))
     judge_paths(job, placed, facts, unpacked=kind in ("zip", "wheel", "egg", "sdist"))
