@@ -64,7 +64,7 @@ class Modules:
         return facts
 
     def _setup(self, name: str, acts: list[Act], tree: ast.Module, source: bytes) -> None:
-        rules = table("packages")["setup"]
+        rules, lines = table("packages")["setup"], source.splitlines()
         self._hidden(name, tree, source)
         for act in acts:
             if any(act.name == e or act.name.startswith(f"{e}(") for e in rules["expected"]):
@@ -72,19 +72,19 @@ class Modules:
             grave = act.effect.key in rules["danger"]
             if act.when == "import" and grave:
                 text = f"Building the package {act.effect.what} ({act.name[:80]})."
-                self._tell("package.setup", Severity.CRITICAL, name, text, _line(source, act), Verdict.DANGER)
+                self._tell("package.setup", Severity.CRITICAL, name, text, _line(lines, act), Verdict.DANGER)
             elif grave or (act.when == "import" and act.severity >= Severity.HIGH):
                 text = f"Building the package may do this: its setup.py {act.effect.what} ({act.name[:80]})."
-                self._tell("package.setup", Severity.HIGH, name, text, _line(source, act), Verdict.REVIEW)
+                self._tell("package.setup", Severity.HIGH, name, text, _line(lines, act), Verdict.REVIEW)
 
     def _module(self, name: str, acts: list[Act], tree: ast.Module, source: bytes) -> None:
-        rules = table("packages")["at_import"]
+        rules, lines = table("packages")["at_import"], source.splitlines()
         now = [a for a in acts if a.when == "import"]
         harm = _harm(now, rules)
         if harm:
             act, what = harm
             text = f"Importing it {what} ({act.name[:80]})."
-            self._tell("package.acts-at-import", Severity.CRITICAL, name, text, _line(source, act), Verdict.DANGER)
+            self._tell("package.acts-at-import", Severity.CRITICAL, name, text, _line(lines, act), Verdict.DANGER)
         else:
             self._hidden(name, tree, source)
         self._starts += [(name, a) for a in now if a.name in rules["runs"] or a.name in rules["fetches"]][:5]
@@ -182,6 +182,5 @@ def harm_in(line: str) -> str:
     return next((a.effect.what for a in acts if a.effect.key in grave), "")
 
 
-def _line(source: bytes, act: Act) -> str:
-    lines = source.splitlines()
+def _line(lines: list[bytes], act: Act) -> str:
     return lines[act.line - 1].strip()[:300].decode("utf-8", "backslashreplace") if act.line <= len(lines) else ""

@@ -27,10 +27,10 @@ from nbguard.scanners.tables import table
 
 _WHEEL = re.compile(r"([^/]+?)-([^/-]+)\.dist-info/WHEEL\Z")
 _SDIST = re.compile(r"(?:\./)?([^/]+)/PKG-INFO\Z")
-_ENTRY = re.compile(r"^\s*([^#;=\[\]]+?)\s*=\s*([\w.]+)", re.MULTILINE)
-_SECTION = re.compile(r"^\s*\[([^\]]+)\]\s*$", re.MULTILINE)
 _CONDA = re.compile(r"(?:\A|/)(?:bin/\.|Scripts/\.)[^/]+-(?:post-link|pre-link|pre-unlink)\.(?:sh|bat)\Z")
 EGG_INFO = "EGG-INFO/PKG-INFO"
+MOST_LINES = 500
+"""Of a `.pth` file; those of namespace packages have one, of editable installs a few."""
 MAX_TEXT = 8 << 20
 """Bytes of a list in a package that are read."""
 
@@ -260,20 +260,17 @@ def _command(package: Package, command: str, where: str, tell: Teller, lead: str
 
 def _entry_points(package: Package, text: str, tell: Teller) -> None:
     """`[console_scripts]` become commands; other groups are found by the programs that ask for them."""
-    parts = _SECTION.split(text)
-    for group, body in zip(parts[1::2], parts[2::2], strict=True):
-        if group.strip() not in ("console_scripts", "gui_scripts"):
-            continue
-        for name, _ in _ENTRY.findall(body)[:1000]:
-            _command(package, name.strip(), f"{package.root}entry_points.txt", tell, "Installing it makes a command")
+    where, group = f"{package.root}entry_points.txt", ""
+    for line in text.splitlines():
+        name, equals, _ = line.partition("=")
+        name = name.strip()
+        if name.startswith("["):
+            group = name.strip("[] ")
+        elif equals and name and group in ("console_scripts", "gui_scripts"):
+            _command(package, name, where, tell, "Installing it makes a command")
             if "/" in name or "\\" in name:
-                tell.say(
-                    "package.entry-point",
-                    Severity.CRITICAL,
-                    f"{package.root}entry_points.txt",
-                    f"A command of it is called {name[:80]}, which leads out of the folder for commands.",
-                    verdict=Verdict.DANGER,
-                )
+                message = f"A command of it is called {name[:80]}, which leads out of the folder for commands."
+                tell.say("package.entry-point", Severity.CRITICAL, where, message, verdict=Verdict.DANGER)
 
 
 def _startup(name: str, text: str, tell: Teller) -> None:
@@ -282,6 +279,10 @@ def _startup(name: str, text: str, tell: Teller) -> None:
     lines = dict.fromkeys([*text.splitlines(), *re.split(r"\r\n|\r|\n", text)])
     runs = [line for line in lines if line.startswith(("import ", "import\t"))]
     paths = [line.strip() for line in lines if line.strip() and not line.startswith(("import ", "import\t", "#"))]
+    if len(lines) > MOST_LINES:
+        message = "It brings a .pth file with more lines than anybody reads."
+        tell.say("package.startup", Severity.CRITICAL, name, message, verdict=Verdict.DANGER)
+        return
     for line in runs:
         harm = package_code.harm_in(line)
         tell.say(

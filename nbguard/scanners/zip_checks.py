@@ -6,7 +6,6 @@ names(job, directory, "zip", facts)
 
 from __future__ import annotations
 
-import contextlib
 import stat
 
 from nbguard.formats import zip_reader
@@ -38,8 +37,10 @@ def names(job: Job, directory: ZipDirectory, kind: str, facts: Facts) -> None:
         mode, what, target = entry.mode, "folder" if entry.name.endswith("/") else "file", ""
         if stat.S_ISLNK(mode):
             what = "link"
-            with contextlib.suppress(zip_reader.ZipError):
+            try:
                 target = zip_reader.read_member(job.view, entry, limit=MAX_TARGET).decode("utf-8", "replace")
+            except zip_reader.ZipError:
+                target = "?" * (MAX_TARGET + 1)  # longer than any file system takes, or not to be read
         elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             what = "device"
         elif stat.S_ISFIFO(mode) and not entry.size:  # `zip` keeps the mode of what it read from its standard input
