@@ -24,6 +24,8 @@ from sample_set.tars import tarred, unpack_tar
 from sample_set.zips import zipped
 from seven_forge import Item, seven
 
+from bench.adversarial_gadgets import gadgets
+from bench.adversarial_opcodes import Spelling, spelled
 from nbguard.artifact.sources import open_bytes
 from nbguard.formats.view import BytesView
 from nbguard.report.model import Report, Verdict
@@ -71,6 +73,22 @@ def test_harm_is_found_under_any_three_layers(seed: int) -> None:
     for layer in chain:
         data = LAYERS[layer](data)
     assert judged(data).verdict is Verdict.DANGER, chain
+
+
+def test_gadgets_are_as_bad_under_three_layers_as_without_them(tmp_path: Path) -> None:
+    """A third of all gadgets that are known here, each under layers that chance picks."""
+    chance, seen = random.Random(7), 0
+    for gadget in gadgets(tmp_path)[::3]:
+        try:
+            data = spelled(gadget.payload, Spelling(4, "plain"))
+        except (TypeError, ValueError, UnicodeError):
+            continue
+        plainly, chain = judged(data).verdict, [chance.choice(list(LAYERS)) for _ in range(3)]
+        for layer in chain:
+            data = LAYERS[layer](data)
+        assert judged(data).verdict == plainly > Verdict.SAFE, (gadget.name, chain)
+        seen += 1
+    assert seen > 30
 
 
 @pytest.mark.parametrize("seed", range(12))

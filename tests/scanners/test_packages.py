@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sample_set import MARKER, Sample, samples
-from sample_set.python_packages import build_source, install, wheel
+from sample_set.python_packages import build_source, egg, install, source, wheel
 
 from nbguard.artifact.sources import open_bytes
 from nbguard.report.model import Report, Verdict
@@ -110,3 +110,45 @@ def test_scanning_a_package_runs_nothing_of_it(tmp_path: Path, monkeypatch: pyte
     with open_bytes(sample("wheel/shell").build(tmp_path).read_bytes()) as opened:
         scan_opened(opened)
     assert not os.path.exists(MARKER)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (b"\xef\xbb\xbfimport os; os.system('true')\n", Verdict.DANGER),
+        (b"import a\x0cimport os; os.system('true')\n", Verdict.DANGER),
+        (b"import os; exec('x = 1')\n", Verdict.DANGER),
+        (b"import a\n" * 1 + b"x%d\n" * 1, Verdict.REVIEW),
+        (b"".join(b"import a%d\n" % n for n in range(1000)), Verdict.DANGER),
+        (b"../../elsewhere\n", Verdict.DANGER),
+        (b"# a comment\n\n", Verdict.REVIEW),
+    ],
+)
+def test_lines_that_python_runs_at_its_start(text: bytes, verdict: Verdict) -> None:
+    report = look(wheel({"demo_model/__init__.py": b"", "demo.pth": text}))
+    assert report.verdict is verdict, report.findings
+
+
+def test_the_last_of_many_commands_is_looked_at_too() -> None:
+    lines = [f"demo-{n} = demo_model:main" for n in range(3000)]
+    text = "[console_scripts]\n" + "\n".join([*lines, "sudo = demo_model:main", ""])
+    report = look(wheel({"demo_model/__init__.py": b"", "demo_model-1.0.dist-info/entry_points.txt": text.encode()}))
+    assert report.verdict is Verdict.DANGER
+
+
+def test_an_egg_is_called_what_its_description_says() -> None:
+    report = look(egg({"numpy/__init__.py": b"x = 1\n"}))
+    assert "package.shadows-module" in rules(report)
+
+
+def test_a_wheel_of_two_descriptions_is_unverifiable() -> None:
+    report = look(wheel({"torch/__init__.py": b"", "torch-9.0.dist-info/WHEEL": b"Wheel-Version: 1.0\n"}))
+    assert report.verdict >= Verdict.UNVERIFIABLE
+    assert "package.two-names" in rules(report)
+
+
+def test_code_that_is_decoded_while_a_package_is_built_is_dangerous() -> None:
+    setup = "import base64\nfrom setuptools import setup\nexec(base64.b64decode('eD0x'))\nsetup()\n"
+    report = look(source(setup))
+    assert report.verdict is Verdict.DANGER
+    assert "package.hidden-code" in rules(report)
