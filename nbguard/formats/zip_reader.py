@@ -13,10 +13,13 @@ be loaded: every such difference is a `problem`. Sources: `miniz.c` (`mz_zip_rea
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from nbguard.formats import compression
 from nbguard.formats.view import View
 
 LOCAL = b"PK\x03\x04"
@@ -26,6 +29,10 @@ _END64 = b"PK\x06\x06"
 _LOCATOR64 = b"PK\x06\x07"
 _TAIL = 22 + 0xFFFF
 STORED, DEFLATED = 0, 8
+BZIP2, LZMA, ZSTD, XZ = 12, 14, 93, 95
+METHODS = (STORED, DEFLATED, BZIP2, LZMA, ZSTD, XZ)
+"""What is read here. PyTorch reads the first two, Python's `zipfile` the first four, and ZSTD from 3.14 on."""
+_DESCRIPTOR = b"PK\x07\x08"
 MAX_ENTRIES = 200_000
 MAX_DIRECTORY = 64 << 20
 """Bytes of central directory that are read; the largest sharded checkpoints need under 10 MB."""
@@ -51,6 +58,8 @@ class ZipEntry:
     """Of the local header, from the start of the file."""
     data: int
     """Of the first byte of the data, from the start of the file."""
+    mode: int = 0
+    """Unix mode, from the external attributes; 0 where none is stored."""
 
 
 @dataclass
@@ -101,7 +110,7 @@ def read_directory(view: View) -> ZipDirectory:
     out.directory = (at, size)
     _read_entries(view, out, view.read(at, size), count)
     _check_names(out)
-    _check_ranges(out, at)
+    _check_ranges(view, out, at)
     return out
 
 
@@ -153,24 +162,28 @@ def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int) -
         raw = directory[at + 46 : at + 46 + name_len]
         extra = directory[at + 46 + name_len : at + 46 + name_len + extra_len]
         at += 46 + name_len + extra_len + comment_len
-        if size and (attributes & _FOLDER or raw.endswith(b"/")):
-            # miniz then reports success without reading, and PyTorch unpickles uninitialised memory.
-            out.doubt("zip.folder", f"The entry {_decode(raw)[:100]} is marked as a folder and holds bytes.")
         if len(out.entries) >= MAX_ENTRIES:
             raise ZipError("The zip directory is larger than any model's.")
         size, compressed, header = _wide(out, extra, size, compressed, header)
-        out.entries.append(_with_local(view, out, raw, method, flags, crc, compressed, size, header + out.start))
+        if size and (attributes & _FOLDER or raw.endswith(b"/")):
+            # miniz then reports success without reading, and PyTorch unpickles uninitialised memory.
+            out.doubt("zip.folder", f"The entry {_decode(raw)[:100]} is marked as a folder and holds bytes.")
+        entry = _with_local(view, out, raw, method, flags, crc, compressed, size, header + out.start)
+        out.entries.append(replace(entry, mode=attributes >> 16))
     if at != len(directory) or len(out.entries) != count:
         out.doubt("zip.directory", "The zip directory does not hold what its end says.")
 
 
 def _wide(out: ZipDirectory, extra: bytes, size: int, compressed: int, header: int) -> tuple[int, int, int]:
     """64-bit sizes from the extra field 0x0001; anything in the extra fields that would rename an entry is a doubt."""
-    at = 0
+    at, wide = 0, False
     while at + 4 <= len(extra):
         tag, length = struct.unpack_from("<2H", extra, at)
         body = extra[at + 4 : at + 4 + length]
+        if tag == 1 and wide:
+            out.doubt("zip.zip64", "An entry has two 64-bit sizes; readers take different ones.")
         if tag == 1:
+            wide = True
             values = list(struct.unpack(f"<{len(body) // 8}Q", body[: len(body) // 8 * 8]))
             try:
                 size = values.pop(0) if size == _MAX32 else size
@@ -209,19 +222,42 @@ def _with_local(
             out.doubt("zip.two-names", f"The entry {name[:100]} has another name in its own header.")
         if local_method != method:
             out.doubt("zip.method", f"The entry {name[:100]} has another compression in its own header.")
+        _check_local(view, out, name, local, local_flags, (crc, compressed, size), data + compressed)
         if (flags ^ local_flags) & 1:
             out.doubt("zip.encrypted", f"The entry {name[:100]} is marked as encrypted in one of two places.")
     if flags & 0x2061:
         out.doubt("zip.encrypted", f"The entry {name[:100]} is marked as encrypted or patched; readers disagree on it.")
-    if method not in (STORED, DEFLATED):
-        out.doubt(
-            "zip.method", f"The entry {name[:100]} is compressed with method {method}, which not all readers know."
-        )
+    if method not in METHODS:
+        out.doubt("zip.method", f"The entry {name[:100]} is compressed with method {method}, which few readers know.")
     if method == STORED and compressed != size:
         out.doubt("zip.sizes", f"The entry {name[:100]} has two different sizes though it is not compressed.")
     if data + compressed > view.size:
         out.doubt("zip.truncated", f"The entry {name[:100]} reaches beyond the end of the file.")
     return ZipEntry(name, raw, method, flags, crc, compressed, size, header, data)
+
+
+def _check_local(
+    view: View, out: ZipDirectory, name: str, local: bytes, flags: int, told: tuple[int, int, int], behind: int
+) -> None:
+    """The entry's own header, or the descriptor behind its data, has to say what the directory says.
+
+    Readers that take a zip as a stream go by these two.
+    """
+    if not flags & 8:
+        own = list(struct.unpack_from("<3L", local, 14))
+        extra_len = int.from_bytes(local[28:30], "little")
+        if _MAX32 in own[1:]:
+            extra = view.read(behind - told[1] - extra_len, extra_len)
+            own[2], own[1], _ = _wide(out, extra, own[2], own[1], 0)
+        if any(o not in (t, _MAX32) for o, t in zip(own, told, strict=True)):
+            out.doubt("zip.sizes", f"The entry {name[:100]} has another size or check sum in its own header.")
+        return
+    if not told[1] and name.endswith("/"):
+        return  # folders, of which some writers say so and write none
+    found = view.read(behind, 24)
+    layouts = [struct.pack(layout, *told) for layout in ("<LQQ", *(("<3L",) * (max(told) <= _MAX32)))]
+    if not any(found.startswith((one, _DESCRIPTOR + one)) for one in layouts):
+        out.doubt("zip.descriptor", f"What stands behind the entry {name[:100]} contradicts the directory.")
 
 
 def _decode(raw: bytes) -> str:
@@ -249,19 +285,36 @@ def _check_names(out: ZipDirectory) -> None:
             out.doubt("zip.name", f"The entry name {entry.name[:100]} leads out of the archive.")
 
 
-def _check_ranges(out: ZipDirectory, directory: int) -> None:
+def _check_ranges(view: View, out: ZipDirectory, directory: int) -> None:
     """Entries that share bytes are how a small file becomes a huge one, or two files in one."""
     behind = 0
+    looked = 0
     for entry in sorted(out.entries, key=lambda e: e.header):
         if entry.header < behind:
             out.doubt("zip.overlap", f"The entry {entry.name[:100]} shares bytes with another one.")
-        elif behind:
-            out.gaps += _beyond_descriptor(entry.header - behind)
+        elif behind or not out.start:
+            looked += _check_gap(view, out, behind, entry.header, looked)
         behind = max(behind, entry.data + entry.compressed)
     if behind > directory:
         out.doubt("zip.overlap", "An entry reaches into the zip directory.")
-    elif out.entries:
-        out.gaps += _beyond_descriptor(directory - behind)
+    elif out.entries or not out.start:
+        _check_gap(view, out, behind, directory, looked)
+
+
+def _check_gap(view: View, out: ZipDirectory, start: int, end: int, looked: int) -> int:
+    """Count a gap, and look for an entry in it that only readers of streams see; bytes that were looked at."""
+    gap = _beyond_descriptor(end - start)
+    out.gaps += gap
+    if not gap or looked > _MAX_GAPS:
+        return 0
+    piece = view.read(start, min(gap, _MAX_GAP))
+    if LOCAL in piece:
+        out.doubt("zip.hidden-entry", "There is an entry that the directory does not name: some readers see it.")
+    return len(piece)
+
+
+_MAX_GAP, _MAX_GAPS = 1 << 16, 64 << 20
+"""Bytes that are looked at of one gap, and of all."""
 
 
 def _beyond_descriptor(gap: int) -> int:
@@ -273,20 +326,50 @@ def read_member(view: View, entry: ZipEntry, *, limit: int) -> bytes:
     """The entry's decompressed bytes, at most `limit`. Its check sum is ignored, as PyTorch's reader does.
 
     Raises:
-        ZipError: larger than `limit`, cut off, or compressed with something else than deflate.
+        ZipError: larger than `limit`, cut off, damaged, or compressed with something that is not read here.
     """
     if entry.size > limit:
         raise ZipError(f"The entry {entry.name[:100]} is larger ({entry.size:,} bytes) than what is read of one.")
     if entry.method == STORED:
         data = view.read(entry.data, entry.size)
-    elif entry.method == DEFLATED:
-        machine = zlib.decompressobj(-15)
+    elif entry.method in METHODS:
         try:
-            data = machine.decompress(view.read(entry.data, min(entry.compressed, limit + (1 << 20))), entry.size + 1)
-        except zlib.error as error:
+            data = _inflate(view, entry, limit + (1 << 20))
+        except Exception as error:
+            # zlib, bz2, lzma and zstandard each have classes of their own for damaged input.
             raise ZipError(f"The entry {entry.name[:100]} cannot be decompressed.") from error
     else:
         raise ZipError(f"The entry {entry.name[:100]} is compressed with method {entry.method}.")
     if len(data) != entry.size:
         raise ZipError(f"The entry {entry.name[:100]} does not have the size that the directory says.")
     return data
+
+
+def _inflate(view: View, entry: ZipEntry, most: int) -> bytes:
+    """The entry's bytes, and one more where it holds more than the directory says."""
+    packed = view.read(entry.data, min(entry.compressed, most))
+    if entry.method == DEFLATED:
+        return zlib.decompressobj(-15).decompress(packed, entry.size + 1)
+    machine: compression.Machine
+    if entry.method == BZIP2:
+        machine = bz2.BZ2Decompressor()
+    elif entry.method == ZSTD:
+        machine = compression.zstd_machine()
+    elif entry.method == XZ:
+        machine = lzma.LZMADecompressor(lzma.FORMAT_XZ, compression.MAX_WINDOW)
+    else:
+        # APPNOTE 5.8.8: version, length of the settings, the settings, the bare stream.
+        settings, packed = packed[4:9], packed[9:]
+        window = min(int.from_bytes(settings[1:5], "little"), max(4096, entry.size))
+        lc, rest = settings[0] % 9, settings[0] // 9
+        lzma1 = {"id": lzma.FILTER_LZMA1, "lc": lc, "lp": rest % 5, "pb": rest // 5, "dict_size": max(4096, window)}
+        machine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[lzma1])
+    parts, got = [], 0
+    while got <= entry.size and not machine.eof:
+        part = machine.decompress(packed, entry.size + 1 - got)
+        packed = b""
+        parts.append(part)
+        got += len(part)
+        if not part and machine.needs_input:
+            break
+    return b"".join(parts)

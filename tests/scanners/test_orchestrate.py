@@ -209,7 +209,7 @@ def test_a_link_out_of_the_folder_is_unverifiable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"\x28\xb5\x2f\xfd" + bytes(40), "zstandard"),
+        (b"Rar!\x1a\x07\x00" + bytes(40), "rar"),
         (b"\xac\xed\x00\x05sr", "java-serialized"),
         (b"\x00\x01\x02\xff" * 50, "unknown"),
     ],

@@ -55,6 +55,8 @@ _MEDIA: tuple[tuple[int, bytes], ...] = (
     (0, b"wOF2"),
     (0, b"\0\0\1\0\1\0"),
     (0, b"\x1aE\xdf\xa3"),
+    (0, b"\x00\x05\x16\x07"),  # what macOS puts beside each file in an archive (AppleDouble)
+    (0, b"\x00\x00\x00\x01Bud1"),  # .DS_Store
 )
 _BYTECODE = re.compile(rb"..\r\n", re.DOTALL)
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterator
 
 from nbguard.artifact.model import NotScanned
 from nbguard.formats import npy, zip_reader
-from nbguard.formats.view import Part, View
+from nbguard.formats.view import BytesView, Part, View
 from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners import skops, torch_export, torchscript
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners import packages, skops, torch_export, torchscript, zip_checks
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import keras, tars
+from nbguard.scanners.members import is_marker
 
 MAX_STORED = 16 << 20
 """Bytes; larger stored members of unknown zips are looked at where they lie instead of being copied."""
@@ -59,7 +61,7 @@ class ZipScanner:
         facts = plain(job, kind)
         facts.regions = {"code": 0}
         facts.marks.append(hashlib.sha256(job.view.read(*directory.directory)).hexdigest())
-        for rule, sentence in directory.problems:
+        for rule, sentence in zip_checks.problems(directory, kind):
             facts.unverifiable(
                 rule,
                 job.path,
@@ -68,6 +70,7 @@ class ZipScanner:
                 meaning="What one program checks is then not what another one loads.",
                 remedy="Ask the publisher for a file written by torch.save or numpy.savez, or better for safetensors.",
             )
+        zip_checks.names(job, directory, kind, facts)
         _JUDGES[kind](job, directory, facts)
         if kind != "keras" and keras.is_archive([e.name for e in directory.entries]):
             _keras(job, directory, facts)  # what one loader takes for a checkpoint another one takes for a Keras model
@@ -80,6 +83,26 @@ class ZipScanner:
 
 
 SCANNER = ZipScanner()
+
+
+def _package(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    names = [e.name for e in directory.entries]
+    package = packages.of_wheel(names) or packages.of_egg(names) or packages.of_source(names)
+    assert package is not None
+    described = next((e for e in directory.entries if package.kind == "egg" and e.name == packages.EGG_INFO), None)
+    if described is not None and described.size <= packages.MAX_TEXT:
+        package = packages.called(package, zip_reader.read_member(job.view, described, limit=packages.MAX_TEXT))
+    packages.judge(job, package, _unpacked(job, directory, facts), facts)
+
+
+def _unpacked(job: Job, directory: ZipDirectory, facts: Facts) -> Iterator[tuple[str, View]]:
+    """(name, bytes) of each member, one after the other."""
+    for entry in directory.entries:
+        if entry.name.endswith("/") and not entry.size:
+            continue
+        data = _read(job, entry, facts)
+        if data is not None:
+            yield entry.name, BytesView(data) if isinstance(data, bytes) else data
 
 
 def kind_of(directory: ZipDirectory) -> str:
@@ -100,7 +123,12 @@ def kind_of(directory: ZipDirectory) -> str:
         return "npz"
     if keras.is_archive([e.name for e in directory.entries]):
         return "keras"
-    return "zip"
+    original = [e.name for e in directory.entries]
+    if packages.of_wheel(original):
+        return "wheel"
+    if packages.of_egg(original):
+        return "egg"
+    return "sdist" if packages.of_source(original) else "zip"
 
 
 def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
@@ -157,7 +185,7 @@ def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "", ins
     from nbguard.scanners.registry import examine
     from nbguard.scanners.streams import run
 
-    if entry.name.endswith("/") and not entry.size:
+    if (entry.name.endswith("/") and not entry.size) or (not container and is_marker(entry.name, entry.size)):
         return
     data = _read(job, entry, facts)
     if data is None:
@@ -322,5 +350,39 @@ _JUDGES = {
     "npz": _npz,
     "keras": _keras,
     "skops": skops.judge,
+    "wheel": _package,
+    "egg": _package,
+    "sdist": _package,
     "zip": _any_zip,
 }
+FORMATS = (
+    Format(
+        "torch-zip",
+        "PyTorch (`torch.save`)",
+        (".pt", ".pth", ".bin", ".ckpt"),
+        "a zip with a `data.pkl` in its folder",
+        "the directory as PyTorch and as Python read it, and every pickle",
+        "the numbers in the tensors",
+        "any verdict, by its pickles; *unverifiable* where two readers could see two things",
+    ),
+    Format(
+        "npz",
+        "NumPy archive",
+        (".npz",),
+        "a zip of nothing but `.npy`",
+        "the directory, the header of every array, and arrays of objects as the pickles they are",
+        "the numbers in the arrays",
+        "*safe* without objects; any verdict with them; *unverifiable* where two readers could see two things",
+    ),
+    Format(
+        "zip",
+        "zip",
+        (".zip", ".jar", ".conda"),
+        "the mark `PK` at its start, or its end behind anything else",
+        "the directory against every header and descriptor of its own; every member as what it is; where names and"
+        " links lead",
+        "times, comments and other attributes",
+        "what its members are; *danger* for names and links that lead out of the folder; *unverifiable* where two"
+        " readers could see two things, where parts share bytes, and where it unpacks to more than the limits allow",
+    ),
+)
