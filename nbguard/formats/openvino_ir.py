@@ -30,25 +30,21 @@ MAX_ATTRIBUTE = 8 << 20
 VERSIONS = ("10", "11")
 """Of the format; OpenVINO reads no others any more (`src/frontends/ir/src/frontend.cpp`)."""
 _PROLOG = rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+"
+_PROLOG = rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+"
 _BEGINS = re.compile(_PROLOG + rb"<net[\s>/]", re.DOTALL)
 _PERHAPS = re.compile(_PROLOG + rb"(?:<!--|<\?|<!DOCTYPE[^>]{0,200}\bnet\b)", re.DOTALL)
-_ELEMENTS = 20_000_000
-MAX_DEPTH = 200
-MAX_NAMES = 200_000
-MAX_ATTRIBUTE = 8 << 20
-"""Characters of one attribute."""
-VERSIONS = ("10", "11")
-"""Of the format; OpenVINO reads no others any more (`src/frontends/ir/src/frontend.cpp`)."""
-_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,4000}?-->\s*)*<net[\s>]", re.DOTALL)
 _ELEMENTS = frozenset(
-    """net layers layer data input output port dim edges edge rt_info attribute info meta_data body then_body else_body
-    port_map back_edges statistics pre-process mean scale quantization_parameters cli_parameters conversion_parameters
-    legacy_frontend legacy_path preprocess MO_version Runtime_version""".split()
-)
+    (
+        "net", "layers", "layer", "data", "input", "output", "port", "dim", "edges", "edge", "rt_info", "attribute",
+        "info", "meta_data", "body", "then_body", "else_body", "port_map", "back_edges", "statistics", "pre-process",
+        "mean", "scale", "quantization_parameters", "cli_parameters", "conversion_parameters", "legacy_frontend",
+        "legacy_path", "preprocess", "MO_version", "Runtime_version",
+    )
+)  # fmt: skip
 _BODIES = ("body", "then_body", "else_body")
 _FREE = ("rt_info", "meta_data")
 """What stands below these is notes in a form of their own, which nothing is loaded from."""
-_PATHS = frozenset("path paths file filename library lib plugin extension weights_path".split())
+_PATHS = frozenset(("path", "paths", "file", "filename", "library", "lib", "plugin", "extension", "weights_path"))
 _BITS = {
     "boolean": 8, "u1": 1, "u2": 2, "u3": 3, "u4": 4, "u6": 6, "u8": 8, "u16": 16, "u32": 32, "u64": 64, "i4": 4,
     "i8": 8, "i16": 16, "i32": 32, "i64": 64, "f16": 16, "f32": 32, "f64": 64, "bf16": 16, "nf4": 4, "f8e4m3": 8,

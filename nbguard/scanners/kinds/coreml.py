@@ -215,7 +215,7 @@ FORMATS = (
         "the fields of a `Model` message, to the last byte: a version, a description and one kind of model",
         "every field of every message against the published schema; classes of the app, other models and files that it "
         "names, operations of its programs, and that the weights beside it are as long as it says",
-        "what the numbers of layers and trees say to each other: Core ML's own compiler checks that before it uses them",
+        "what the numbers of layers and trees say to each other: Core ML's own compiler checks that first",
         "*safe*; *review* for classes of the app, unknown operations, another model by its name; *unverifiable* for "
         "kinds that only Apple's libraries read and for whatever does not fit the schema; *danger* where it takes a "
         "file from outside of its folder",

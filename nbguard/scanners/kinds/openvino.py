@@ -127,11 +127,11 @@ FORMATS = (
         "OpenVINO IR",
         (".xml", ".bin"),
         "an XML document whose first element is `net`; the `.bin` of the same name beside it is its data",
-        "every layer by its set and type, the edges between layers, and for each constant that it has the size that its "
+        "every layer by its set and type, the edges between layers, and for each constant that it has the size its "
         "shape says and lies within the `.bin`; entities and document types are refused",
-        "notes (`rt_info`), which nothing is loaded from, and what the attributes of a layer say to its kernel: OpenVINO "
+        "notes (`rt_info`), which nothing is loaded from, and what the attributes of a layer say: OpenVINO "
         "checks these when it builds the layer; the `.bin` is taken for numbers and not read",
-        "*safe*; *review* for layers of libraries, names of files, or where the `.bin` is not there; *unverifiable* for "
+        "*safe*; *review* for layers of libraries, names of files, or a `.bin` that is not there; *unverifiable* for "
         "other versions, parts that are not known, and places beyond the `.bin`",
     ),
 )
