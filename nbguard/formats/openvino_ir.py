@@ -30,7 +30,6 @@ MAX_ATTRIBUTE = 8 << 20
 VERSIONS = ("10", "11")
 """Of the format; OpenVINO reads no others any more (`src/frontends/ir/src/frontend.cpp`)."""
 _PROLOG = rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+"
-_PROLOG = rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+"
 _BEGINS = re.compile(_PROLOG + rb"<net[\s>/]", re.DOTALL)
 _PERHAPS = re.compile(_PROLOG + rb"(?:<!--|<\?|<!DOCTYPE[^>]{0,200}\bnet\b)", re.DOTALL)
 _ELEMENTS = frozenset(
