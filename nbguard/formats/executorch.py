@@ -3,7 +3,7 @@
     program = read_program(view)
     program.operators, program.delegates, program.problems
 
-Source: `schema/program.fbs`, `extension/flat_tensor/serialize/flat_tensor.fbs` and `runtime/executor` of ExecuTorch 1.5.
+Source: `schema/program.fbs`, `extension/flat_tensor/serialize/flat_tensor.fbs` and `runtime/executor` of 1.5.
 The runtime was found several times to follow such numbers beyond its memory (CVE-2025-30402 and those after it).
 """
 
@@ -142,7 +142,7 @@ def _segments(program: Program, segments: list[list[int]], base: int, extent: in
     """(offset in the file, bytes) of each segment."""
     found = []
     for number, (offset, size) in enumerate(segments):
-        if offset + size > extent or not base:
+        if offset + size > extent or (size and not base):
             program.doubt("A segment of its data lies outside of the file.")
             found.append((0, 0))
             continue

@@ -14,7 +14,6 @@ from nbguard.scanners.facts import Facts
 
 MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
-MAX_JSON = 64 << 20
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _SCRIPT = re.compile(
     rb"^\s*(?:#!.*\b(?:python|sh|bash|perl|node)\b|(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty)\b)", re.M
@@ -98,7 +97,7 @@ def _text(job: Job) -> Facts:
         )
     stripped = job.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if stripped[:1] in (b"{", b"["):
-        if job.size <= MAX_JSON:
+        if job.size <= configs.MAX_JSON:
             found = configs.judge(job)
             if found is not None:
                 return found

@@ -6,7 +6,6 @@ facts = SCANNER.scan(job)
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from nbguard.formats import coreml_model
@@ -20,8 +19,6 @@ from nbguard.scanners.tables import table
 
 BESIDE = "@model_path/"
 """How a model says that a file lies in its own folder."""
-MAX_MANIFEST = 1 << 20
-_MANIFEST = re.compile(rb'\s*\{.{0,4096}?"(?:itemInfoEntries|rootModelIdentifier)"', re.DOTALL)
 _SHOWN = 20
 
 
@@ -31,7 +28,6 @@ class CoreMLScanner:
     def recognise(self, job: Job) -> bool:
         return (
             coreml_model.is_weights(job.head)
-            or _is_manifest(job)
             or _is_compiled(job)
             or (job.suffix == ".mlmodel" and job.head[:1] in (b"\x08", b"\x12"))
             or coreml_model.looks_like(job.view)
@@ -40,8 +36,6 @@ class CoreMLScanner:
     def scan(self, job: Job) -> Facts:
         if coreml_model.is_weights(job.head):
             return _weights(job)
-        if _is_manifest(job):
-            return _manifest(job)
         if _is_compiled(job):
             return unread(job, "coreml-compiled", "a part of a compiled Core ML model")
         try:
@@ -53,10 +47,6 @@ class CoreMLScanner:
 
 SCANNER = CoreMLScanner()
 _NATIVE = "What Core ML would make of it cannot be said."
-
-
-def _is_manifest(job: Job) -> bool:
-    return job.size <= MAX_MANIFEST and _MANIFEST.match(job.head) is not None
 
 
 def _is_compiled(job: Job) -> bool:
@@ -153,12 +143,9 @@ def _weights(job: Job) -> Facts:
     return facts
 
 
-def _manifest(job: Job) -> Facts:
+def from_json(job: Job) -> Facts:
     """The list of a package's files (`modelpackage/src/ModelPackage.cpp`): each lies below its folder `Data`."""
-    from nbguard.scanners.other import judge as judge_other
-
-    facts = judge_other(job)
-    facts.format = "coreml-manifest"
+    facts = Facts(format="coreml-manifest")
     entries: Any = None
     try:
         read = document(job.view.read(0, job.size))
