@@ -3,8 +3,8 @@
     model = read(view)
     model.kind, model.tensors
 
-A file does not say which program it is for. Each layout is tried, and the one counts that fits to the last byte. Sources:
-`src/whisper.cpp` of whisper.cpp 1.7, `llama.cpp` of llama.cpp at `master-9e4475f` (the last before GGUF), and
+A file does not say which program it is for. Each layout is tried, and the one counts that fits to the last byte.
+Sources: `src/whisper.cpp` of whisper.cpp 1.7, `llama.cpp` of llama.cpp at `master-9e4475f` (the last before GGUF), and
 `examples/gpt-2/main.cpp` and `examples/gpt-j/main.cpp` of ggml. These readers take numbers for sizes with few checks.
 """
 

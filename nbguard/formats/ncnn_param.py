@@ -4,7 +4,7 @@
     model.layers, model.problems
 
 `Net::load_param` (`src/net.cpp` of ncnn 20250503) makes room for as many layers and blobs as the second line says and
-then fills them as the lines come, so that a line too many writes beyond them.
+then fills them as the lines come; in older versions a line too many writes beyond them.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ FORMATS = (
         "GGML before GGUF",
         (".bin",),
         "the marks `lmgg`, `fmgg`, `tjgg` or `algg` at its start",
-        "settings, words, filters and every tensor to the last byte, as whisper.cpp, llama.cpp (before GGUF), GPT-2 and "
-        "GPT-J of ggml's examples, and LLaMA's adapters lay them out",
+        "settings, words, filters and every tensor to the last byte, as whisper.cpp, llama.cpp before GGUF, GPT-2 "
+        "and GPT-J of ggml's examples, and LLaMA's adapters lay them out",
         "the numbers themselves; whether tensors have the shapes that the program expects: it looks at that itself",
         "*safe*; *unverifiable* where no layout fits to the last byte, which includes models for other programs",
-        untested="The converters are scripts of whisper.cpp and llama.cpp, on no package index; the file is built in code.",
+        untested="The converters are scripts of whisper.cpp and llama.cpp, in no package; the file is built in code.",
     ),
 )

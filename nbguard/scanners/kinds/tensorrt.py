@@ -4,8 +4,8 @@ facts = SCANNER.scan(job)
 
 An engine is a graph that was compiled for one kind of GPU and one version of TensorRT, in a form that NVIDIA does not
 describe. Loading one runs its code on the GPU; since TensorRT 8.6 it may hold libraries for the host as well (plugins,
-the runtime itself), which run with all rights of the user where the caller allows that. Nothing of it can be read, so that
-it is *unverifiable*, not something to be looked at: a person who accepts it has nothing to look at either.
+the runtime itself), which run with all rights of the user where the caller allows that. Nothing of it can be read, so
+that it is *unverifiable*, not something to be looked at: a person who accepts it has nothing to look at either.
 """
 
 from __future__ import annotations
