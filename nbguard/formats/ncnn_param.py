@@ -59,7 +59,7 @@ def read(view: View) -> NcnnModel:
     if view.size > MAX_SIZE:
         raise NcnnError("The text is larger than any model's.")
     lines = view.read(0, view.size).split(b"\n")
-    rows = [[w.decode("latin-1") for w in words] for line in lines if (words := line.split())]
+    rows = [[w.decode("latin-1") for w in found] for line in lines if (found := line.split())]
     if len(rows) < 2 or rows[0] != [str(MAGIC)] or len(rows[1]) != 2 or not all(_COUNT.fullmatch(w) for w in rows[1]):
         raise NcnnError("It does not begin as a model of ncnn does.")
     n_layers, n_blobs = (int(w) for w in rows[1])

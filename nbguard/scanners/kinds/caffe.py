@@ -28,12 +28,12 @@ class CaffeScanner:
     def recognise(self, job: Job) -> bool:
         if job.suffix == ".caffemodel" and job.head[:1] in (b"\n", b"\x12", b"\xa2"):
             return True
-        if b"\0" not in job.head and caffe_net.looks_like_text(job.view.read(0, SEARCHED)):
+        if _is_text(job):
             return job.suffix == ".prototxt" or _as_text(job) is not None
         return job.head[:1] in (b"\n", b"\x12", b"\xa2", b"\x1a") and caffe_net.looks_like_binary(job.view)
 
     def scan(self, job: Job) -> Facts:
-        if b"\0" not in job.head and caffe_net.looks_like_text(job.view.read(0, SEARCHED)):
+        if _is_text(job):
             return _text(job)
         try:
             net = caffe_net.read_binary(job.view)
@@ -51,6 +51,12 @@ class CaffeScanner:
 
 
 SCANNER = CaffeScanner()
+
+
+def _is_text(job: Job) -> bool:
+    if b"\0" in job.head:
+        return False
+    return job.suffix == ".prototxt" or caffe_net.looks_like_text(job.view.read(0, SEARCHED))
 
 
 def _as_text(job: Job) -> CaffeNet | None:
@@ -151,8 +157,8 @@ FORMATS = (
         "the text format of Protocol Buffers, with a `layer` that has a `type`",
         "every layer by its type, modules of layers in Python, and the paths that layers and the solver name",
         "shapes and settings of layers: Caffe checks these when it builds them",
-        "*safe*; *review* for layers of forks and files that are named; *danger* for layers in Python, which are imported, "
-        "and layers that write; *unverifiable* for a `.prototxt` that is not in the format",
+        "*safe*; *review* for layers of forks and files that are named; *danger* for layers in Python, which are "
+        "imported, and layers that write; *unverifiable* for a `.prototxt` that is not in the format",
         untested="Caffe is in no package; the text is written here as its examples are.",
     ),
     Format(

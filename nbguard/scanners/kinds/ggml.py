@@ -25,7 +25,7 @@ class GgmlScanner:
         except GgmlError as error:
             return malformed(job, "ggml", error)
         facts = plain(job, "ggml")
-        facts.blocks = [(name[:300], *rest) for name, *rest in model.tensors]
+        facts.blocks = [(name[:300], offset, size, kind) for name, offset, size, kind in model.tensors]
         digest = hashlib.sha256()
         for at in range(0, model.head, 1 << 20):
             digest.update(job.view.read(at, min(1 << 20, model.head - at)))

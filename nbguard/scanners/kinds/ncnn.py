@@ -44,7 +44,7 @@ class NcnnScanner:
                 job.path,
                 job.location,
                 sentence,
-                meaning="ncnn makes room for what the text says first; older versions then write what comes without looking.",
+                meaning="ncnn makes room for what the text says first; older versions then write what comes.",
             )
         rules = table("ncnn")
         known = tuple(rules["pnnx"]) if model.by_pnnx else ()
