@@ -35,7 +35,8 @@ _PERHAPS = re.compile(_PROLOG + rb"(?:<!--|<\?|<!DOCTYPE[^>]{0,200}\bnet\b)", re
 _ELEMENTS = frozenset(
     (
         "net", "layers", "layer", "data", "input", "output", "port", "dim", "edges", "edge", "rt_info", "attribute",
-        "info", "meta_data", "body", "then_body", "else_body", "port_map", "back_edges", "statistics", "pre-process",
+        "info", "meta_data", "body", "then_body", "else_body", "port_map", "then_port_map",
+        "else_port_map", "back_edges", "statistics", "pre-process",
         "mean", "scale", "quantization_parameters", "cli_parameters", "conversion_parameters", "legacy_frontend",
         "legacy_path", "preprocess", "MO_version", "Runtime_version",
     )

@@ -71,7 +71,8 @@ def _judge(job: Job, model: OpenVINOModel, facts: Facts) -> None:
             meaning="What OpenVINO, which is written in C++, would make of it cannot be said.",
         )
     rules = table("openvino")
-    unknown = [f"{s}.{k}" for s, k in model.layers if s not in rules["sets"] or k not in rules["layers"]]
+    known = {name.lower() for name in rules["layers"]}  # `SoftMax` in a document is `Softmax` in the library
+    unknown = [f"{s}.{k}" for s, k in model.layers if s not in rules["sets"] or k.lower() not in known]
     if unknown:
         _add(
             job,
