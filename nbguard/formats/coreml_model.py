@@ -166,7 +166,10 @@ def is_weights(head: bytes) -> bool:
 
 def weights(view: View) -> list[tuple[str, int, int, str]]:
     """(name, offset, bytes, type) of every piece of a file with weights, to the last byte. Raises CoreMLError."""
-    count, version = WEIGHTS_HEAD.unpack(view.read(0, WEIGHTS_HEAD.size))
+    head = view.read(0, WEIGHTS_HEAD.size)
+    if len(head) < WEIGHTS_HEAD.size:
+        raise CoreMLError("It ends within its header.")
+    count, version = WEIGHTS_HEAD.unpack(head)
     if version != 2 or count * _RECORD.size > view.size:
         raise CoreMLError("It does not hold as many pieces as it says.")
     found, at = [], WEIGHTS_HEAD.size

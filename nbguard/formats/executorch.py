@@ -102,6 +102,8 @@ def read_program(view: View) -> Program:
     head = view.read(0, 64)
     size, base, extent = view.size, 0, 0
     if head[8:12] == HEADER:
+        if len(head) < 40:
+            raise FlatBufferError("It ends within its header.")
         length, size, base = struct.unpack_from("<IQQ", head, 12)
         extent = struct.unpack_from("<Q", head, 32)[0] if length >= 32 else max(0, view.size - base) if base else 0
         if length < 24 or not 0 < size <= view.size or (base and not size <= base <= view.size):
@@ -294,7 +296,7 @@ def _numbers(row: Numbers | None) -> list[int]:
 def read_tensors(view: View) -> Program:
     """Read a `.ptd`: tensors by name. Raises FlatBufferError."""
     head = view.read(0, 48)
-    if head[8:12] != TENSOR_HEADER:
+    if len(head) < 48 or head[8:12] != TENSOR_HEADER:
         raise FlatBufferError("It has no header that says where its data lies.")
     length, offset, size, base, extent = struct.unpack_from("<IQQQQ", head, 12)
     if length < 40 or not size or offset + size > view.size or base + extent > view.size or base < offset + size:

@@ -56,7 +56,8 @@ def below(files: dict[str, bytes], folder: str) -> dict[str, bytes]:
 
 COREML = """
 import sys
-sys.modules["executorch"] = None        # coremltools takes it along where it is there
+for name in ("executorch", "tensorflow", "torch", "sklearn", "xgboost", "libsvm"):
+    sys.modules[name] = None            # coremltools takes them along where they are there
 import logging; logging.disable(50)
 import coremltools as ct, numpy as np
 from coremltools.converters.mil import Builder as mb
@@ -134,6 +135,22 @@ for change in (outside, absolute, beyond, foreign):
     changed(MODEL, change.__name__ + ".mlmodel", change)
 for change in (custom_layer, in_loop, custom_model, linked, linked_outside, pipeline, tagger):
     changed("network.mlmodel", change.__name__ + ".mlmodel", change)
+
+from google.protobuf.descriptor import FieldDescriptor as F
+KINDS = {F.TYPE_STRING: "b", F.TYPE_BYTES: "b", F.TYPE_DOUBLE: "d", F.TYPE_FLOAT: "f"}
+seen, left = {}, [Model_pb2.Model.DESCRIPTOR]
+while left:
+    message = left.pop()
+    name = message.full_name.removeprefix("CoreML.Specification.")
+    if name in seen:
+        continue
+    seen[name] = {}
+    for field in message.fields:
+        inner = field.message_type
+        kind = inner.full_name.removeprefix("CoreML.Specification.") if inner else KINDS.get(field.type, "v")
+        seen[name][field.number] = (kind, bool(field.is_repeated))
+        left += [inner] if inner else []
+open("schema", "w").write(repr(seen))
 """
 
 PADDLE = """
@@ -209,6 +226,7 @@ for change in (instruction, value, operator, tensor, memory, constant, delegate)
 
 
 def coreml() -> dict[str, bytes]:
+    """Packages and models; `schema` is the whole schema as coremltools knows it."""
     return written(COREML)
 
 

@@ -68,7 +68,8 @@ SAMPLES = (
         trick="It says that it has more words than there are.",
     ),
     Sample(
-        "ggml/negative", "ggml", file(lambda: llama(n_vocab=-1)), ("unverifiable",), trick="A size is less than nothing.",
+        "ggml/negative", "ggml", file(lambda: llama(n_vocab=-1)), ("unverifiable",),
+        trick="A size is less than nothing.",
     ),
     Sample(
         "ggml/rows", "ggml", file(lambda: llama(b"tjgg", rows=1 << 20)), ("unverifiable",),
