@@ -33,7 +33,7 @@ _LENIENT = frozenset(
     {"LayerParameter", "V1LayerParameter", "TransformationParameter", "DataParameter", "SourceParameter", "BlobProto"}
 )
 MAX_TEXT = 64 << 20
-MAX_TOKENS = 10_000_000
+MAX_TOKENS = 2_000_000
 MAX_DEPTH = 100
 MAX_KEPT = 10_000
 _TOKEN = re.compile(
@@ -53,6 +53,10 @@ _BEGINS = re.compile(rb"\blayers?\s*:?\s*[{<]")
 
 class CaffeError(WireError):
     """No network that can be read to its end. One plain sentence."""
+
+
+class CaffeTooLarge(CaffeError):
+    """As far as it was read, it may well be a network. One plain sentence."""
 
 
 @dataclass
@@ -156,7 +160,7 @@ def _blob(view: View, net: CaffeNet, blob: Message) -> None:
 def read_text(data: bytes) -> CaffeNet:
     """Take a `.prototxt` apart. Raises CaffeError where it is not in the text format of Protocol Buffers."""
     if len(data) > MAX_TEXT:
-        raise CaffeError("The text is larger than any network's.")
+        raise CaffeTooLarge("The text is larger than any network's.")
     net = CaffeNet()
     names: list[str] = []
     python: list[dict[str, str]] = []
@@ -183,15 +187,17 @@ def read_text(data: bytes) -> CaffeNet:
 def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
     """("open", name, ""), ("close", "", "") and ("value", name, value), as they come."""
     tokens = _tokens(data)
-    name, colon, text_value, listed, depth = "", False, b"", False, []
+    name, colon, listed = "", False, False
+    texts: list[bytes] = []
+    depth: list[tuple[bytes, bool, str]] = []
     for kind, token in tokens:
-        if text_value and kind != "string":
-            yield "value", name, text_value.decode("utf-8", "backslashreplace")
-            text_value, name, colon = b"", name if listed else "", listed
+        if texts and kind != "string":
+            yield "value", name, b"".join(texts).decode("utf-8", "backslashreplace")
+            texts, name, colon = [], name if listed else "", listed
         if kind == "string":
             if not colon:
                 raise CaffeError("A text stands where a name should be.")
-            text_value += _unescaped(token)  # texts behind one another are one
+            texts.append(_unescaped(token))  # texts behind one another are one
         elif kind == "word":
             if name and colon:
                 yield "value", name, token.decode("latin-1")
@@ -226,8 +232,8 @@ def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
             if not listed:
                 raise CaffeError("Brackets do not fit each other.")
             name, colon, listed = "", False, False
-    if text_value:
-        yield "value", name, text_value.decode("utf-8", "backslashreplace")
+    if texts:
+        yield "value", name, b"".join(texts).decode("utf-8", "backslashreplace")
         name = ""
     if depth or name or listed:
         raise CaffeError("The text ends in the middle.")
@@ -241,7 +247,7 @@ def _tokens(data: bytes) -> Iterator[tuple[str, bytes]]:
             raise CaffeError("It is not in the text format of Protocol Buffers.")
         count += 1
         if count > MAX_TOKENS:
-            raise CaffeError("The text is longer than any network's.")
+            raise CaffeTooLarge("The text is longer than any network's.")
         at = match.end()
         if match.lastgroup is not None:
             yield match.lastgroup, match[0]
@@ -259,4 +265,13 @@ def _unescaped(token: bytes) -> bytes:
     return _ESCAPE.sub(plain, token[1:-1])
 
 
-__all__ = ["MAX_TEXT", "CaffeError", "CaffeNet", "looks_like_binary", "looks_like_text", "read_binary", "read_text"]
+__all__ = [
+    "MAX_TEXT",
+    "CaffeError",
+    "CaffeNet",
+    "CaffeTooLarge",
+    "looks_like_binary",
+    "looks_like_text",
+    "read_binary",
+    "read_text",
+]

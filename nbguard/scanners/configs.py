@@ -41,10 +41,23 @@ _GRAPHS = (
     (frozenset({"itemInfoEntries"}), "nbguard.scanners.kinds.coreml"),
 )
 """Names that are in every document of a format that is JSON too, and who judges these (`from_json`)."""
+_PERHAPS_GRAPH = re.compile(rb'"(?:base_code|arg_nodes|heads|itemInfoEntries)"\s*:|\\\\u00[4-7]')
+"""In a document that is too large to be taken apart: the names above, or a letter written in a way that hides names."""
 _CLASS = re.compile(r"(?:([\w.-]+/[\w.-]+)--)?([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)\Z")
 _MAX_REFERENCES = 1000
 MAX_JSON = 64 << 20
 """Bytes; larger documents are only text."""
+
+
+def perhaps_graph(job: Job) -> bool:
+    """Whether a document that is too large to be taken apart may be a model's."""
+    rest = b""
+    for at in range(0, job.size, 1 << 22):
+        piece = rest + job.view.read(at, 1 << 22)
+        if _PERHAPS_GRAPH.search(piece):
+            return True
+        rest = piece[-32:]
+    return False
 
 
 def judge(job: Job) -> Facts | None:

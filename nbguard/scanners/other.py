@@ -103,6 +103,8 @@ def _text(job: Job) -> Facts:
                 return found
         elif job.suffix == ".json" and job.name.rsplit("/", 1)[-1] in configs.NAMES:
             return unverifiable(job, "json", "json.size", "The configuration is larger than any real one.")
+        elif configs.perhaps_graph(job):
+            return unverifiable(job, "json", "json.size", "A document with parts of a model is larger than is read.")
     facts = plain(job, "text")
     if _TEMPLATE.search(job.name):
         from nbguard.scanners import templates

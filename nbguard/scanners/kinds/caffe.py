@@ -29,7 +29,7 @@ class CaffeScanner:
         if job.suffix == ".caffemodel" and job.head[:1] in (b"\n", b"\x12", b"\xa2"):
             return True
         if _is_text(job):
-            return job.suffix == ".prototxt" or _as_text(job) is not None
+            return job.suffix == ".prototxt" or _is_network(job)
         return job.head[:1] in (b"\n", b"\x12", b"\xa2", b"\x1a") and caffe_net.looks_like_binary(job.view)
 
     def scan(self, job: Job) -> Facts:
@@ -59,13 +59,14 @@ def _is_text(job: Job) -> bool:
     return job.suffix == ".prototxt" or caffe_net.looks_like_text(job.view.read(0, SEARCHED))
 
 
-def _as_text(job: Job) -> CaffeNet | None:
-    """The network, if the text is one."""
+def _is_network(job: Job) -> bool:
+    """Whether the text is a network as far as it is read; what is too long for that counts as one."""
     try:
-        net = caffe_net.read_text(job.view.read(0, caffe_net.MAX_TEXT + 1))
+        return bool(caffe_net.read_text(job.view.read(0, caffe_net.MAX_TEXT)).layers)
+    except caffe_net.CaffeTooLarge:
+        return True
     except caffe_net.CaffeError:
-        return None
-    return net if net.layers else None
+        return False
 
 
 def _text(job: Job) -> Facts:
@@ -154,7 +155,7 @@ FORMATS = (
         "caffe-text",
         "Caffe networks in text",
         (".prototxt",),
-        "the text format of Protocol Buffers, with a `layer` that has a `type`",
+        "its name, or the text format of Protocol Buffers with a `layer` that has a `type` in the first 4 MB",
         "every layer by its type, modules of layers in Python, and the paths that layers and the solver name",
         "shapes and settings of layers: Caffe checks these when it builds them",
         "*safe*; *review* for layers of forks and files that are named; *danger* for layers in Python, which are "

@@ -19,7 +19,8 @@ from nbguard.scanners.facts import Facts
 MARKS = (b"ftrt", b"ptrt")
 """First bytes of `ICudaEngine.serialize` since TensorRT 7, and of plans before."""
 MAX_NOTES = 1 << 20
-_LIBRARY = b"\x7fELF"
+_LIBRARY = b"\x7fELF\x02\x01"
+"""An ELF file of 64 bits, little-endian; the mark alone stands in four gigabytes of numbers by chance."""
 
 
 class TensorRTScanner:
@@ -68,7 +69,7 @@ def _holds_library(job: Job) -> bool:
         piece = rest + job.view.read(at, 1 << 22)
         if _LIBRARY in piece:
             return True
-        rest = piece[-3:]
+        rest = piece[1 - len(_LIBRARY) :]
     return False
 
 

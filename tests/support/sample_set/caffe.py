@@ -81,6 +81,11 @@ SAMPLES = (
         rule="caffe.python", trick="The same, behind a very long comment.",
     ),
     Sample(
+        "caffe/python-among-many", "caffe-text",
+        text(b"x: 1 " * 1_000_000, PYTHON % b"evil", name="net.txt"), ("unverifiable",), rule="caffe-text.malformed",
+        trick="The same, in a text of more words than are read, under another name.",
+    ),
+    Sample(
         "caffe/writes", "caffe-text",
         text(b'layer { name: "w" type: "HDF5Output" hdf5_output_param { file_name: "%s" } }' % MARKER.encode()),
         ("danger",), rule="caffe.writes", trick="A layer writes a file while the network is built.",
