@@ -55,7 +55,7 @@ class CaffeError(WireError):
     """No network that can be read to its end. One plain sentence."""
 
 
-class CaffeTooLarge(CaffeError):
+class CaffeSizeError(CaffeError):
     """As far as it was read, it may well be a network. One plain sentence."""
 
 
@@ -160,7 +160,7 @@ def _blob(view: View, net: CaffeNet, blob: Message) -> None:
 def read_text(data: bytes) -> CaffeNet:
     """Take a `.prototxt` apart. Raises CaffeError where it is not in the text format of Protocol Buffers."""
     if len(data) > MAX_TEXT:
-        raise CaffeTooLarge("The text is larger than any network's.")
+        raise CaffeSizeError("The text is larger than any network's.")
     net = CaffeNet()
     names: list[str] = []
     python: list[dict[str, str]] = []
@@ -247,7 +247,7 @@ def _tokens(data: bytes) -> Iterator[tuple[str, bytes]]:
             raise CaffeError("It is not in the text format of Protocol Buffers.")
         count += 1
         if count > MAX_TOKENS:
-            raise CaffeTooLarge("The text is longer than any network's.")
+            raise CaffeSizeError("The text is longer than any network's.")
         at = match.end()
         if match.lastgroup is not None:
             yield match.lastgroup, match[0]
@@ -269,7 +269,7 @@ __all__ = [
     "MAX_TEXT",
     "CaffeError",
     "CaffeNet",
-    "CaffeTooLarge",
+    "CaffeSizeError",
     "looks_like_binary",
     "looks_like_text",
     "read_binary",

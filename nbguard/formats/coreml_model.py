@@ -31,6 +31,8 @@ _KEPT = 200_000
 """Names that are kept."""
 _LARGE = 4096
 """Bytes; fields of numbers beyond that are pinned by where they lie."""
+WEIGHTS = ("weights/weight.bin", "weights/0-weight.bin", "weights/1-weight.bin")
+"""What coremltools calls the files with weights, below the model's folder."""
 WEIGHTS_HEAD = struct.Struct("<II56x")
 _RECORD = struct.Struct("<IIQQ40x")  # what stands behind is left as it was in memory by older writers
 _MARK = 0xDEADBEEF

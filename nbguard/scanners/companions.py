@@ -97,7 +97,7 @@ def data_files(file: OpenedFile) -> list[str]:
         if onnx_model.looks_like(view):
             found = [plain_location(e.location) for e in onnx_model.read_model(view).external]
         elif coreml_model.looks_like(view):
-            found = [plain_location(b.file.removeprefix("@model_path/")) for b in coreml_model.read(view).blobs]
+            found = list(coreml_model.WEIGHTS)
         else:
             found = [pair(name, view.read(0, _HEAD)) for pair in _PAIRS]
         return [n for n in dict.fromkeys(found) if n is not None and n != name][:MAX_FILES]

@@ -63,7 +63,7 @@ def _is_network(job: Job) -> bool:
     """Whether the text is a network as far as it is read; what is too long for that counts as one."""
     try:
         return bool(caffe_net.read_text(job.view.read(0, caffe_net.MAX_TEXT)).layers)
-    except caffe_net.CaffeTooLarge:
+    except caffe_net.CaffeSizeError:
         return True
     except caffe_net.CaffeError:
         return False

@@ -116,17 +116,20 @@ def _beside(job: Job, model: CoreMLModel, facts: Facts) -> None:
         else:
             needed[name] = max(needed.get(name, 0), blob.offset + 64 + blob.nbytes)
     for name, size in needed.items():
-        if name in job.companions:
+        if name in job.companions and not job.member:
             claim(facts, name, size, known=True)
         else:
-            _add(
-                job,
-                facts,
-                Severity.MEDIUM,
-                "coreml.weights-missing",
-                f"Its numbers lie in another file, which is not here: {name[:200]}.",
-                meaning="Nobody has looked at that file. The model cannot be loaded from this file alone.",
-                remedy="Scan the whole package that it belongs to.",
+            facts.add(
+                Finding(
+                    "coreml.weights-missing",
+                    Severity.LOW,
+                    job.path,
+                    job.location,
+                    f"Its numbers lie in another file, which is not here: {name[:200]}.",
+                    meaning="The model cannot be loaded from this file alone. That file holds numbers only.",
+                    remedy="Scan the whole package that it belongs to.",
+                ),
+                Verdict.SAFE,
             )
 
 

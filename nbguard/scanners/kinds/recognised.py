@@ -13,6 +13,7 @@ from nbguard.scanners.base import Job, plain, unread
 from nbguard.scanners.facts import Facts
 
 _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"RKNN", "rknn", "a model compiled for Rockchip's accelerators"),
     (0, b"PAR1", "parquet", "a Parquet file"),
     (0, b"ARROW1", "arrow", "an Arrow file"),
     (0, b"SQLite format 3\0", "sqlite", "an SQLite database"),
