@@ -26,7 +26,7 @@ class CaffeScanner:
     name = "caffe"
 
     def recognise(self, job: Job) -> bool:
-        if job.suffix == ".caffemodel" and job.head[:1] in (b"\n", b"\x12", b"\xa2"):
+        if job.suffix == ".caffemodel" and b"\0" in job.head:
             return True
         if _is_text(job):
             return job.suffix == ".prototxt" or _is_network(job)

@@ -29,12 +29,12 @@ class CoreMLScanner:
         return (
             coreml_model.is_weights(job.head)
             or _is_compiled(job)
-            or (job.suffix == ".mlmodel" and job.head[:1] in (b"\x08", b"\x12"))
+            or _is_called_model(job)
             or coreml_model.looks_like(job.view)
         )
 
     def scan(self, job: Job) -> Facts:
-        if coreml_model.is_weights(job.head):
+        if coreml_model.is_weights(job.head) and not _is_called_model(job):
             return _weights(job)
         if _is_compiled(job):
             return unread(job, "coreml-compiled", "a part of a compiled Core ML model")
@@ -47,6 +47,11 @@ class CoreMLScanner:
 
 SCANNER = CoreMLScanner()
 _NATIVE = "What Core ML would make of it cannot be said."
+
+
+def _is_called_model(job: Job) -> bool:
+    """Core ML goes by the name: what is called a model has to be one, whatever else it looks like."""
+    return job.suffix == ".mlmodel" and (b"\0" in job.head or job.head[:1] in (b"\x08", b"\x12"))
 
 
 def _is_compiled(job: Job) -> bool:

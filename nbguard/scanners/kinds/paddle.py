@@ -26,13 +26,13 @@ class PaddleScanner:
     def recognise(self, job: Job) -> bool:
         if paddle_tensors.looks_like(job.view) or _too_large(job):
             return True
-        named = job.suffix in (".pdmodel", ".pdiparams") and job.head[:1] in (b"\n", b"\0")
+        named = job.suffix in (".pdmodel", ".pdiparams") and b"\0" in job.head
         return named or (job.head[:1] == b"\n" and paddle_program.looks_like_proto(job.view))
 
     def scan(self, job: Job) -> Facts:
         if _too_large(job):
             return malformed(job, "paddle-json", ValueError("The program is larger than any real one."))
-        if job.head[:1] == b"\0":
+        if job.suffix == ".pdiparams" or (job.suffix != ".pdmodel" and job.head[:1] == b"\0"):
             return _tensors(job)
         try:
             program = paddle_program.read_proto(job.view, _wanted())

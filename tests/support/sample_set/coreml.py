@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def model(name: str) -> Callable[[Path], Path]:
 
 def replaced(at: int, new: bytes) -> Callable[[bytes], bytes]:
     return lambda data: data[:at] + new + data[at + len(new) :]
+
+
+def both() -> bytes:
+    """Field 7, which no model has: its four bytes are the number of pieces, and its content the head of the weights."""
+    model = coreml()["custom_model.mlmodel"]
+    rest = struct.pack("<I", 2) + bytes(56)
+    length = len(rest) + 64
+    count = b"\x3a" + bytes([length & 127 | 128, length >> 7 | 128, 0])
+    record = struct.pack("<IIQQ32x", 0xDEADBEEF, 3, len(model), 128) + bytes(8)
+    return count + rest + record + model
 
 
 def without_entries() -> dict[str, bytes]:
@@ -98,6 +109,10 @@ SAMPLES = (
     Sample(
         "coreml/cut-off", "coreml", written("m.mlmodel", lambda: coreml()["network.mlmodel"][:-9]), ("unverifiable",),
         needs=NEEDS, trick="It is cut off.",
+    ),
+    Sample(
+        "coreml/both", "coreml", written("m.mlmodel", both), ("unverifiable",), rule="coreml.malformed", needs=NEEDS,
+        trick="A model behind a field that readers pass over, and that makes weights of the whole for whoever looks.",
     ),
     Sample(
         "coreml/unknown-field", "coreml",
