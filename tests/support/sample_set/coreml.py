@@ -45,13 +45,17 @@ def replaced(at: int, new: bytes) -> Callable[[bytes], bytes]:
 
 
 def both() -> bytes:
-    """Field 7, which no model has: its four bytes are the number of pieces, and its content the head of the weights."""
+    """Field 7, which no model has, holds the head of a file of weights; a second one, behind the model, its records."""
+    count, pieces = b"\x3a\x7e\0\0", 0x7E3A  # the field's mark and length, and the number of pieces
     model = coreml()["custom_model.mlmodel"]
-    rest = struct.pack("<I", 2) + bytes(56)
-    length = len(rest) + 64
-    count = b"\x3a" + bytes([length & 127 | 128, length >> 7 | 128, 0])
-    record = struct.pack("<IIQQ32x", 0xDEADBEEF, 3, len(model), 128) + bytes(8)
-    return count + rest + record + model
+    start = 128 + len(model) + 5
+    records, at = bytes(-start % 64), -(-start // 64) * 64
+    for _ in range(pieces - 1):
+        at += 64
+        records += struct.pack("<IIQQ40x", 0xDEADBEEF, 3, 0, at)
+    length = bytes([len(records) >> shift & 127 | 128 for shift in (0, 7, 14)]) + bytes([len(records) >> 21])
+    first = struct.pack("<IIQQ40x", 0xDEADBEEF, 3, len(model) + 5, 128)
+    return count + struct.pack("<I", 2) + bytes(56) + first + model + b"\x3a" + length + records
 
 
 def without_entries() -> dict[str, bytes]:
