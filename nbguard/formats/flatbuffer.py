@@ -51,10 +51,17 @@ class Tables:
     of: Table | Text
 
 
+@dataclass(frozen=True)
+class Union:
+    """One of several tables; which one says the field in front of it, a `Scalar("B")` that counts from one."""
+
+    of: tuple[Table, ...]
+
+
 class Table:
     """The fields of a table, in the order of its schema."""
 
-    def __init__(self, name: str, *fields: Scalar | Text | Vector | Tables | Table) -> None:
+    def __init__(self, name: str, *fields: Scalar | Text | Vector | Tables | Table | Union) -> None:
         self.name = name
         self.fields = fields
 
@@ -120,12 +127,15 @@ class _Reader:
             raise FlatBufferError(f"The table {table.name} is malformed.")
         if fields + length > len(self.data):
             raise FlatBufferError(f"The fields of the table {table.name} lie outside of the buffer.")
-        found = []
+        found: list[Any] = []
         for index, field in enumerate(table.fields):
             slot = 4 + 2 * index
             inside = self.number("H", fields + slot) if slot + 2 <= length else 0
             if inside and not 4 <= inside < size:
                 raise FlatBufferError(f"A field of the table {table.name} lies outside of it.")
+            if isinstance(field, Union):
+                found.append(self.union(start + inside if inside else 0, field, found[-1], table.name, depth))
+                continue
             found.append(self.field(start + inside if inside else 0, field, table.name, depth))
         if any(
             self.number("H", fields + slot) for slot in range(4 + 2 * len(table.fields), length, 2)
@@ -149,6 +159,11 @@ class _Reader:
         )
         places = self.vector(at, "I")
         return [one(places.offset + 4 * n) for n in range(len(places))]
+
+    def union(self, at: int, field: Union, kind: int, name: str, depth: int) -> Any:
+        if bool(kind) != bool(at) or kind > len(field.of):
+            raise FlatBufferError(f"A field of the table {name} is of a kind that is not known here.")
+        return self.table(at, field.of[kind - 1], depth + 1) if at else None
 
     def vector(self, at: int, code: str) -> Numbers:
         start = self.follow(at)

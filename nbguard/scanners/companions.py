@@ -16,19 +16,26 @@ from pathlib import PurePosixPath
 from nbguard.artifact.folders import blob_folder
 from nbguard.artifact.sources import Opened, OpenedFile, open_files
 from nbguard.errors import TargetError
-from nbguard.formats import onnx_model
+from nbguard.formats import coreml_model, ncnn_param, onnx_model, openvino_ir
 from nbguard.formats.view import FileView
 from nbguard.report.model import Verdict
 from nbguard.scanners.facts import Facts
 
 MAX_FILES = 5_000
 """Data files of one model."""
-_CLAIM = "raw"
+_CLAIM, _OWN = "raw", "own"
+_PAIRS = (openvino_ir.data_file, ncnn_param.data_file)
+"""Formats whose numbers lie in a file of the same name with another extension."""
+_HEAD = 64 * 1024
 
 
-def claim(facts: Facts, path: str, needed: int) -> None:
-    """Have the file `path` (relative to this one's folder) taken for raw data of at least `needed` bytes."""
-    facts.references.append(f"{_CLAIM}:{needed}:{path}")
+def claim(facts: Facts, path: str, needed: int, *, known: bool = False) -> None:
+    """Have the file `path` (relative to this one's folder) taken for raw data of at least `needed` bytes.
+
+    Args:
+        known: it is of a format that is read by itself, so that only its length is compared.
+    """
+    facts.references.append(f"{_OWN if known else _CLAIM}:{needed}:{path}")
     if path not in facts.companions:
         facts.companions.append(path)
 
@@ -42,7 +49,7 @@ def plain_location(location: str) -> str | None:
 
 
 def beside(opened: Opened, *, folder: str | None = None) -> Opened:
-    """The same, with the data files that an ONNX model names below its folder, as far as they are there.
+    """The same, with the data files that a model names below its folder, as far as they are there.
 
     Args:
         folder: where the model lies, as its loader sees it; by default, where the opened file lies.
@@ -83,16 +90,18 @@ def _root(folder: str) -> tuple[str, str]:
 
 
 def data_files(file: OpenedFile) -> list[str]:
-    """The files that an ONNX model names for its tensors, those below its folder; none where it is no ONNX model."""
+    """The files that a model takes its numbers from, those below its folder; none where it is no such model."""
     view = FileView(file.fd, file.size)
-    if not onnx_model.looks_like(view):
-        return []
-    try:
-        model = onnx_model.read_model(view)
-    except onnx_model.OnnxError:
-        return []
-    names = (plain_location(e.location) for e in model.external)
-    return [n for n in dict.fromkeys(names) if n is not None][:MAX_FILES]
+    name = os.path.basename(file.path)
+    with contextlib.suppress(ValueError):
+        if onnx_model.looks_like(view):
+            found = [plain_location(e.location) for e in onnx_model.read_model(view).external]
+        elif coreml_model.looks_like(view):
+            found = list(coreml_model.WEIGHTS)
+        else:
+            found = [pair(name, view.read(0, _HEAD)) for pair in _PAIRS]
+        return [n for n in dict.fromkeys(found) if n is not None and n != name][:MAX_FILES]
+    return []
 
 
 def settle(opened: Opened, facts: dict[str, Facts]) -> None:
@@ -106,7 +115,7 @@ def settle(opened: Opened, facts: dict[str, Facts]) -> None:
         folder = file.path.rpartition("/")[0]
         for reference in facts[file.path].references:
             kind, _, rest = reference.partition(":")
-            if kind != _CLAIM:
+            if kind not in (_CLAIM, _OWN):
                 continue
             needed, _, name = rest.partition(":")
             path = os.path.join(folder, name)
@@ -117,7 +126,11 @@ def settle(opened: Opened, facts: dict[str, Facts]) -> None:
                 facts[file.path].unverifiable(
                     "data.cut-off", file.path, path[:200], "The file with its data is shorter than the model says."
                 )
-            if facts[path].verdict is Verdict.UNVERIFIABLE and (alone or facts[path].format == "unknown"):
+            if (
+                kind == _CLAIM
+                and facts[path].verdict is Verdict.UNVERIFIABLE
+                and (alone or facts[path].format == "unknown")
+            ):
                 facts[path] = Facts(
                     format="raw-data",
                     regions={"data": claimed.size},

@@ -9,6 +9,7 @@ Sources: `transformers/dynamic_module_utils.py` (`auto_map`, `custom_pipelines`,
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from typing import Any
@@ -34,8 +35,29 @@ NAMES = frozenset(
     }
 )
 """Files that libraries look for code references in."""
+_GRAPHS = (
+    (frozenset({"base_code", "program"}), "nbguard.scanners.kinds.paddle"),
+    (frozenset({"nodes", "heads"}), "nbguard.scanners.kinds.mxnet"),
+    (frozenset({"itemInfoEntries"}), "nbguard.scanners.kinds.coreml"),
+)
+"""Names that are in every document of a format that is JSON too, and who judges these (`from_json`)."""
+_PERHAPS_GRAPH = re.compile(rb'"(?:base_code|arg_nodes|heads|itemInfoEntries)"\s*:|\\u00[4-7]')
+"""In a document that is too large to be taken apart: the names above, or a letter written in a way that hides names."""
 _CLASS = re.compile(r"(?:([\w.-]+/[\w.-]+)--)?([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)\Z")
 _MAX_REFERENCES = 1000
+MAX_JSON = 64 << 20
+"""Bytes; larger documents are only text."""
+
+
+def perhaps_graph(job: Job) -> bool:
+    """Whether a document that is too large to be taken apart may be a model's."""
+    rest = b""
+    for at in range(0, job.size, 1 << 22):
+        piece = rest + job.view.read(at, 1 << 22)
+        if _PERHAPS_GRAPH.search(piece):
+            return True
+        rest = piece[-32:]
+    return False
 
 
 def judge(job: Job) -> Facts | None:
@@ -52,6 +74,11 @@ def judge(job: Job) -> Facts | None:
         facts.add(finding, verdict)
     for where, source in templates.in_configuration(value):
         templates.judge(job, source, where, facts, pin=False)
+    for keys, module in _GRAPHS:
+        if isinstance(value, dict) and keys <= value.keys():
+            graph = importlib.import_module(module).from_json(job)
+            facts.format = "json" if name in NAMES else graph.format
+            facts.read_too(graph)
     if name not in NAMES:
         return facts
     folder = job.path.rpartition("/")[0]

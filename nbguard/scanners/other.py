@@ -16,7 +16,6 @@ from nbguard.scanners.facts import Facts
 
 MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
-MAX_JSON = 64 << 20
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
 _TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z")
@@ -111,12 +110,14 @@ def _text(job: Job) -> Facts:
         )
     stripped = job.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if stripped[:1] in (b"{", b"["):
-        if job.size <= MAX_JSON:
+        if job.size <= configs.MAX_JSON:
             found = configs.judge(job)
             if found is not None:
                 return found
         elif job.suffix == ".json" and job.name.rsplit("/", 1)[-1] in configs.NAMES:
             return unverifiable(job, "json", "json.size", "The configuration is larger than any real one.")
+        elif configs.perhaps_graph(job):
+            return unverifiable(job, "json", "json.size", "A document with parts of a model is larger than is read.")
     facts = plain(job, "text")
     if _TEMPLATE.search(job.name):
         from nbguard.scanners import templates

@@ -8,7 +8,6 @@ folder, addresses in memory, operators of libraries, compiled contexts, operator
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from nbguard.formats.onnx_model import STANDARD, OnnxError, OnnxModel, looks_like, read_model
@@ -16,6 +15,7 @@ from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.companions import claim, plain_location
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.numeric import structure
 from nbguard.scanners.tables import table
 
 MEMORY = "*/_ORT_MEM_ADDR_/*"
@@ -64,7 +64,7 @@ def judge(job: Job, format: str, model: OnnxModel) -> Facts:
     nbytes = sum(size for _, _, _, size in model.tensors) + sum(e.needed for e in model.external)
     facts.counts.update(tensors=len(model.tensors) + len(model.external), tensor_bytes=nbytes)
     if job.size > job.limits.whole:
-        facts.marks.append(_structure(job, facts))
+        facts.marks.append(structure(job, facts.blocks))
     for rule, sentence in model.problems[:_MAX_FINDINGS]:
         facts.unverifiable(rule, job.path, job.location, sentence)
     _external(job, model, facts)
@@ -84,23 +84,6 @@ def judge(job: Job, format: str, model: OnnxModel) -> Facts:
             Verdict.REVIEW,
         )
     return facts
-
-
-def _structure(job: Job, facts: Facts) -> str:
-    """Digest of everything but the tensors' numbers, which pins a large model's graph."""
-    digest, at = hashlib.sha256(), 0
-    for _, offset, size, _ in sorted((b for b in facts.blocks if b[1] and b[2] > 4096), key=lambda b: b[1]):
-        while at < offset:
-            piece = job.view.read(at, min(1 << 20, offset - at))
-            digest.update(piece)
-            at += len(piece)
-            if not piece:
-                raise OnnxError("The file was cut off while it was being read.")
-        at = offset + size
-    while piece := job.view.read(at, 1 << 20):
-        digest.update(piece)
-        at += len(piece)
-    return digest.hexdigest()
 
 
 def _external(job: Job, model: OnnxModel, facts: Facts) -> None:

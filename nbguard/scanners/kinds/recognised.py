@@ -13,11 +13,7 @@ from nbguard.scanners.base import Job, plain, unread
 from nbguard.scanners.facts import Facts
 
 _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"lmgg", "ggml", "a GGML model"),
-    (0, b"tjgg", "ggml", "a GGML model"),
-    (0, b"fmgg", "ggml", "a GGML model"),
-    (4, b"ET12", "executorch", "an ExecuTorch program"),
-    (4, b"ET13", "executorch", "an ExecuTorch program"),
+    (0, b"RKNN", "rknn", "a model compiled for Rockchip's accelerators"),
     (0, b"PAR1", "parquet", "a Parquet file"),
     (0, b"ARROW1", "arrow", "an Arrow file"),
     (0, b"SQLite format 3\0", "sqlite", "an SQLite database"),
@@ -25,7 +21,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"RDX3\n", "rdata", "an R workspace"),
     (0, b"\xac\xed\x00\x05", "java-serialized", "a serialized Java object"),
     (0, b"\0asm", "wasm", "a WebAssembly module"),
-    (0, b"TFDF", "tfdf", "a decision forest"),
 )
 """(offset, first bytes, format, what to call it). Sources: the formats' own descriptions."""
 _NATIVE: tuple[tuple[bytes, str], ...] = (
@@ -82,7 +77,6 @@ SCANNER = RecognisedScanner()
 
 
 _PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
-    (re.compile(rb"[\x08\x0a]"), (".mlmodel",), "coreml", "a Core ML model"),
     (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),
 )
 """Formats without a mark of their own: (how they begin, extensions that make it likely or none, format, name)."""
