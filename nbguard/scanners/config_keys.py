@@ -68,7 +68,7 @@ def judge(path: str, value: Any) -> list[Said]:
 
 
 def walk(value: Any) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    """(keys above, key, value) of every entry of every mapping, without recursion; of the keys above only the last ones."""
+    """(keys above, key, value) of every entry of every mapping, without recursion; of the keys above the last."""
     pending: list[tuple[tuple[str, ...], Any]] = [((), value)]
     left = MAX_NODES
     seen: set[int] = set()
