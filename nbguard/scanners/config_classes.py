@@ -28,7 +28,7 @@ _REMEDY = "Ask the publisher why the configuration names it; do not load it othe
 
 
 def findings(path: str, value: Any, beside: frozenset[str] = frozenset()) -> list[tuple[Finding, Verdict]]:
-    """What is to be said of the names in one JSON document. `beside` are the files in its folder, that they may mean."""
+    """What is to be said of the names in one JSON document. `beside` are the files in its folder."""
     out: list[tuple[Finding, Verdict]] = []
     if (
         isinstance(value, dict | list)

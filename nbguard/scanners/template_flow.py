@@ -29,12 +29,11 @@ _MARK = re.compile(
     r"\W*</?[^<>]{0,40}>?\W*|[^<>\s]{0,30}>\W*|\W*\[[^\[\]]{0,30}\]\W*|\s*/\w{1,30}\s*|\W*\{[^{}]{0,40}\}\W*|\W*\|[^|]{0,30}\|\W*"
 )
 """Marks of a format, which no person writes: `</think>`, `[TOOL_CALLS]`, `/no_think`."""
+_SPECIAL = re.compile(r"<\|[^<>|]{1,40}\|>|</[\w:.-]{1,40}>")
 _COMPARES = frozenset({"==", "!=", ">", "<", ">=", "<="})
 _STOPS = frozenset({"and", "or", "not", "if", "else", "elif", "set", "is"})
-_SEARCHES = frozenset(
-    "startswith endswith find rfind index rindex count split rsplit partition rpartition replace removeprefix"
-    " removesuffix strip".split()
-)
+_SEARCHES = ("startswith", "endswith", "find", "rfind", "index", "rindex", "count", "split", "rsplit", "partition",
+             "rpartition", "replace", "removeprefix", "removesuffix", "strip")  # fmt: skip
 _LOOKS = "It says something else to the model when a person uses certain words."
 _SENTENCE = re.compile(r"(?:[^\W\d_]{2,}[^\w<>\[\]{}|\n]{1,3}){5,}[^\W\d_]{2,}")
 _OPEN, _CLOSE = ("(", "[", "{"), (")", "]", "}")
@@ -87,6 +86,8 @@ class _Names:
 
     def is_content(self, tokens: tuple[Token, ...]) -> bool:
         """Whether an operand is what a person or the model wrote, not a role or a kind that stands beside it."""
+        if all(t.kind in ("string", "operator", "number") for t in tokens):
+            return False
         last = next((t for t in reversed(tokens) if t.kind in ("name", "string") and t.text not in _WHOLE), None)
         if last is not None and last.text in ("type", "role", "name", "kind", "length", "tool_calls", "function"):
             return False
@@ -123,10 +124,12 @@ def _conditions(found: list[Tag | Text], names: _Names, keys: Collection[str]) -
             texts, operand = _looked_for(tokens, at, names)
             if texts and names.is_content(operand):
                 for text in sorted(texts):
-                    if _WORD.search(text) and not _MARK.fullmatch(text) and text.strip().lower() not in keys:
+                    marked = _MARK.fullmatch(text) or _SPECIAL.search(text)
+                    if _WORD.search(text) and not marked and text.strip().lower() not in keys:
                         yield Odd("template.condition", f"looks for the words {text[:80]!r} in the conversation",
                                   _shown(tokens), part.line, _LOOKS)  # fmt: skip
-            if token.kind == "operator" and token.text in _COMPARES and _dated(tokens, at, names):
+            compared = token.text in _COMPARES if token.kind == "operator" else token.text == "in" and at > 1
+            if token.kind != "string" and compared and _dated(tokens, at, names):
                 yield Odd("template.date", "does something else from a date on", _shown(tokens), part.line,
                           "It would behave in every test until then.")  # fmt: skip
 
@@ -148,7 +151,8 @@ def _looked_for(tokens: tuple[Token, ...], at: int, names: _Names) -> tuple[set[
         arguments = _arguments(tokens, at + 1)
         if token.text in ("selectattr", "rejectattr") and arguments and arguments[0].text in _CONTENT:
             tests = ("equalto", "defined", "undefined", "string", "none", "mapping", "iterable", "sequence")
-            return {t.text for t in arguments[1:] if t.kind == "string" and t.text not in tests}, arguments[:1]
+            texts = {t.text for t in arguments[1:] if t.kind == "string" and t.text not in tests}
+            return texts, (Token("name", "content"),)
     return set(), ()
 
 
@@ -196,8 +200,13 @@ def _arguments(tokens: tuple[Token, ...], at: int) -> tuple[Token, ...]:
 
 
 def _dated(tokens: tuple[Token, ...], at: int, names: _Names) -> bool:
-    sides = (*_before(tokens, at), *_after(tokens, at))
-    return any(t.kind == "name" and t.text in names.dates for t in sides)
+    """Whether the date is compared with a certain one, rather than a text that holds it with no text at all."""
+    for side, other in ((_before(tokens, at), _after(tokens, at)), (_after(tokens, at), _before(tokens, at))):
+        dated = any(t.kind == "name" and t.text in names.dates for t in side)
+        measured = any(t.text == "length" for t in side)
+        if dated and not measured and any(t.kind in ("string", "number") and re.search(r"\w", t.text) for t in other):
+            return tokens[0].text != "for"
+    return False
 
 
 def _beside(found: list[Tag | Text], names: _Names) -> Iterator[Odd]:
@@ -217,7 +226,8 @@ def _beside(found: list[Tag | Text], names: _Names) -> Iterator[Odd]:
                 branches.pop()
             continue
         else:
-            spoken = "".join(t.text for t in part.tokens if t.kind == "string")
+            refused = any(t.text == "raise_exception" for t in part.tokens)
+            spoken = "" if refused else "".join(t.text for t in part.tokens if t.kind == "string")
             shown = _shown(part.tokens)
         if any(branches) and _SENTENCE.search(spoken[:20_000]):
             yield Odd("template.adds", "adds sentences of its own to what the user wrote", shown[:400], part.line,

@@ -87,19 +87,23 @@ _TOLD = "The model would follow it in every conversation, or in those that the a
 def judge(found: Iterable[Tag | Text]) -> Iterator[Odd]:
     """Everything that is out of the ordinary in the words of a template, at most `MAX_FOUND` of them."""
     text, starts, lines = _spoken(found)
-    for odd in islice(_look(text), MAX_FOUND):
+    for odd in islice((*unseen(text, 0), *_look(text)), MAX_FOUND):
         at = bisect_right(starts, odd.line) - 1
         yield Odd(odd.rule, odd.what, odd.evidence, lines[at] if 0 <= at < len(lines) else 1, odd.meaning)
 
 
-def unseen(source: str) -> Iterator[Odd]:
-    """Characters that are not shown, or that turn the order around, anywhere in the source."""
+def unseen(source: str, first_line: int = 1) -> Iterator[Odd]:
+    """Characters that are not shown, or that turn the order around, in a source, or in text that is spoken.
+
+    Args:
+        first_line: 1 to count lines, 0 to give the place in the text instead.
+    """
     for pattern, what in ((_UNSEEN, "holds characters that nobody sees"), (_BIDI, "turns the order of letters around")):
         first = next((m for m in pattern.finditer(source) if m.start() or m[0] != "\ufeff"), None)
         if first is not None:
             names = sorted({f"U+{ord(m[0]):04X}" for m, _ in zip(pattern.finditer(source), range(1000), strict=False)})
             shown = _shown(source, first.start(), first.end())
-            line = source.count("\n", 0, first.start()) + 1
+            line = source.count("\n", 0, first.start()) + 1 if first_line else first.start()
             yield Odd("template.unseen", what, f"{', '.join(names[:12])} in {shown}", line, _SEEN)
 
 

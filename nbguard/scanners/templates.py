@@ -88,9 +88,11 @@ def judge(job: Job, source: str, where: str, facts: Facts, *, pin: bool = True) 
 
 def _words(job: Job, source: str, pieces: list[Tag | Text], where: str, facts: Facts) -> None:
     """What it says to the model, when, and what it costs: for a person to read."""
+    written = list(template_words.unseen(source))
+    spoken = [odd for odd in template_words.judge(pieces) if not (written and odd.rule == written[0].rule)]
     for odd in (
-        *template_words.unseen(source),
-        *template_words.judge(pieces),
+        *written,
+        *spoken,
         *template_flow.judge(pieces, _usual()["keys"]),
     ):
         facts.add(
