@@ -89,6 +89,27 @@ def walk(value: Any) -> Iterator[tuple[tuple[str, ...], str, Any]]:
                 pending.append(((*parents[-4:], str(key)[:60]), inner))
 
 
+def texts(value: Any) -> Iterator[tuple[str, str]]:
+    """(the key above it, text) of every text in a document, keys too; what stands in it several times, once."""
+    pending: list[tuple[str, Any]] = [("", value)]
+    seen: set[int] = set()
+    left = MAX_NODES
+    while pending:
+        key, part = pending.pop()
+        if isinstance(part, str):
+            yield key, part
+        elif isinstance(part, dict | list) and id(part) not in seen:
+            seen.add(id(part))
+            left -= len(part)
+            if left < 0:
+                raise TooMuchError("It holds more than any configuration does.")
+            if isinstance(part, list):
+                pending += [(key, item) for item in part]
+            else:
+                for name, inner in part.items():
+                    pending += [(str(name), str(name)), (str(name), inner)]
+
+
 def leads_out(path: str) -> bool:
     """Whether a path leaves the folder that it is taken from, on any system."""
     parts = path.replace("\\", "/").split("/")
@@ -213,4 +234,4 @@ def _said(
     return Said(finding, verdict, elsewhere[:300])
 
 
-__all__ = ["Said", "TooMuchError", "judge", "leads_out", "walk"]
+__all__ = ["Said", "TooMuchError", "judge", "leads_out", "texts", "walk"]
