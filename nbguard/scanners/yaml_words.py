@@ -1,10 +1,10 @@
-"""Text in YAML that a framework evaluates or imports: resolvers of OmegaConf, layers of Ultralytics, fairseq's user code.
+"""Text in YAML that a framework evaluates or imports: resolvers of OmegaConf, layers of Ultralytics, code for fairseq.
 
     for odd in judge(document): odd.rule, odd.message, odd.verdict
 
-Sources: `omegaconf/omegaconf.py` (`register_new_resolver`) and `resolvers/oc`, `ultralytics/nn/tasks.py` (`parse_model`;
-YOLOv5's `models/yolo.py` calls `eval` on the same words), `fairseq/utils.py` (`import_user_module`), `bentoml` (`module`
-of `model.yaml`), `fairseq2` and `espnet2` (paths).
+Sources: `omegaconf/omegaconf.py` (`register_new_resolver`) and `resolvers/oc`, `ultralytics/nn/tasks.py`
+(`parse_model`; YOLOv5's `models/yolo.py` calls `eval` on the same words), `fairseq/utils.py` (`import_user_module`),
+BentoML (`module` of `model.yaml`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbguard.report.model import Severity, Verdict
-from nbguard.scanners.config_keys import leads_out, walk
+from nbguard.scanners.config_keys import leads_out, texts, walk
 from nbguard.scanners.tables import table
 
 MAX_FOUND = 60
@@ -52,29 +52,16 @@ def judge(document: Any) -> list[Word]:
     return sorted(dict.fromkeys(found), key=lambda word: -word.verdict)[:MAX_FOUND]
 
 
-def _texts(document: Any) -> Iterator[tuple[str, str]]:
-    """(key, text) of every text in it, keys themselves too."""
-    for _, key, value in walk({"": document}):
-        yield key, key
-        if isinstance(value, str):
-            yield key, value
-        pending = list(value) if isinstance(value, list) else []
-        while pending:
-            item = pending.pop()
-            if isinstance(item, str):
-                yield key, item
-            elif isinstance(item, list):
-                pending += item
-
-
 def _resolvers(document: Any) -> Iterator[Word]:
     words = table("frameworks")["resolvers"]
-    for key, text in _texts(document):
+    for key, text in texts(document):
         if "${" not in text:
             continue
         if _COMPUTED.search(text[:10_000]):
-            yield Word("yaml.resolver", key[:60], "It calls a function whose name is put together from the configuration.",
-                       text[:300], Severity.HIGH, Verdict.REVIEW, "OmegaConf calls whatever has that name.")  # fmt: skip
+            yield Word(
+                "yaml.resolver", key[:60], "It calls a function whose name the configuration puts together.", text[:300],
+                Severity.HIGH, Verdict.REVIEW, "OmegaConf calls whatever has that name.",
+            )  # fmt: skip
         for match in _RESOLVER.finditer(text[:10_000]):
             name, argument = match[1], match[2]
             if name in words["harmless"]:
@@ -82,14 +69,15 @@ def _resolvers(document: Any) -> Iterator[Word]:
             if name in ("oc.env", "env"):
                 secret = _SECRET.search(argument)
                 yield Word(
-                    "yaml.environment", key[:60], f"It reads the variable {argument[:60]!r} of the environment.", match[0],
-                    Severity.MEDIUM if secret else Severity.LOW, Verdict.REVIEW if secret else Verdict.SAFE,
+                    "yaml.environment", key[:60], f"It reads the variable {argument[:60]!r} of the environment.",
+                    match[0], Severity.MEDIUM if secret else Severity.LOW, Verdict.REVIEW if secret else Verdict.SAFE,
                     "What it holds becomes a part of the configuration.",
                 )  # fmt: skip
             elif name in words["acting"]:
                 yield Word(
-                    "yaml.resolver", key[:60], f"It has Python evaluate a text: {name[:40]}.", match[0], Severity.CRITICAL,
-                    Verdict.DANGER, "Where a resolver of that name is registered, that text is run as code.",
+                    "yaml.resolver", key[:60], f"It has Python evaluate a text: {name[:40]}.", match[0],
+                    Severity.CRITICAL, Verdict.DANGER,
+                    "Where a resolver of that name is registered, that text is run as code.",
                 )  # fmt: skip
             else:
                 yield Word(
@@ -108,7 +96,9 @@ def _layers(document: Any) -> Iterator[Word]:
             if not isinstance(row, list) or len(row) < 4:
                 continue
             bad = [row[2]] if isinstance(row[2], str) and not _LAYER.fullmatch(row[2]) else []
-            bad += [text for text in _strings([row[1], *row[3:]]) if not _PLAIN.fullmatch(text) or "__" in text]
+            bad += [
+                text for text in (t for _, t in texts([row[1], *row[3:]])) if not _PLAIN.fullmatch(text) or "__" in text
+            ]
             for text in bad:
                 yield _evaluated(part, text)
     for key in ("activation", "act"):
@@ -122,16 +112,6 @@ def _evaluated(where: str, text: str) -> Word:
         "yaml.expression", where, "A layer of the network is more than a name and numbers.", text[:300],
         Severity.CRITICAL, Verdict.DANGER, "Ultralytics' loaders evaluate that text as Python.",
     )  # fmt: skip
-
-
-def _strings(rows: list[Any]) -> Iterator[str]:
-    pending = list(rows)
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, list):
-            pending += item
 
 
 def _is_layer(text: str) -> bool:
@@ -150,6 +130,9 @@ def _is_layer(text: str) -> bool:
 
 
 def _imports(document: Any) -> Iterator[Word]:
+    context = document.get("context") if isinstance(document, dict) else None
+    bento = isinstance(context, dict) and "bentoml_version" in context
+    bento = bento or (isinstance(document, dict) and "bentoml_version" in document)
     for parents, key, value in walk(document):
         if not isinstance(value, str) or value in ("", "null", "~", "None"):
             continue
@@ -160,13 +143,7 @@ def _imports(document: Any) -> Iterator[Word]:
                 "yaml.user-code", where, f"It has fairseq import the code in the folder {value[:150]!r}.", value,
                 Severity.HIGH, Verdict.DANGER if climbs else Verdict.REVIEW, "Importing it runs that code.",
             )  # fmt: skip
-        elif (
-            key == "module"
-            and isinstance(document, dict)
-            and "bentoml_version"
-            in str(list(document))
-            + str(list(document.get("context", {})) if isinstance(document.get("context"), dict) else "")
-        ):
+        elif key == "module" and bento:
             top = value.partition(".")[0]
             if top != "bentoml":
                 never = top in sys.stdlib_module_names or not all(p.isidentifier() for p in value.split("."))

@@ -1,4 +1,4 @@
-"""YAML that makes objects: HyperPyYAML (SpeechBrain), `_target_` (Hydra, NeMo), `!!python` tags, and what calls by text.
+"""YAML that makes objects: HyperPyYAML (SpeechBrain), `_target_` (Hydra, NeMo), `!!python` tags, text that is run.
 
 facts = SCANNER.scan(job)
 
@@ -189,15 +189,15 @@ FORMATS = (
         "yaml",
         "configurations that make objects (HyperPyYAML, Hydra, NeMo, Ultralytics, fairseq, BentoML)",
         ("hyperparams.yaml", "config.yaml", "model_config.yaml", "*.yml"),
-        "A YAML document with a tag or a key that makes something, or text that a framework evaluates; HyperPyYAML's own"
-        " loader takes any text for one.",
+        "A YAML document with a tag or a key that makes something, or text that a framework evaluates; HyperPyYAML's"
+        " own loader takes any text for one.",
         "Every tag and every `_target_` and `target`, each by its dotted name; resolvers of OmegaConf; layers that"
         " Ultralytics evaluates; folders and modules whose code is imported; paths that leave the folder; keys that are"
         " there twice.",
         "The arguments of what is called. Plain YAML is text. Resolvers are judged by their names: what a program has"
         " registered under them is not known.",
-        "*safe*; *review* for parts of known libraries, code beside the file and unknown resolvers; *danger* for harmful"
-        " names, `!!python` tags, calls that nothing explains and text that is run as Python; *unverifiable* for unknown"
-        " tags and for what readers take in different ways",
+        "*safe*; *review* for parts of known libraries, code beside the file and unknown resolvers; *danger* for"
+        " harmful names, `!!python` tags, calls that nothing explains and text that is run as Python; *unverifiable* for"
+        " unknown tags and for what readers take in different ways",
     ),
 )
