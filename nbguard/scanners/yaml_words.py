@@ -59,8 +59,8 @@ def _resolvers(document: Any) -> Iterator[Word]:
             continue
         if _COMPUTED.search(text[:10_000]):
             yield Word(
-                "yaml.resolver", key[:60], "It calls a function whose name the configuration puts together.", text[:300],
-                Severity.HIGH, Verdict.REVIEW, "OmegaConf calls whatever has that name.",
+                "yaml.resolver", key[:60], "It calls a function whose name the configuration puts together.",
+                text[:300], Severity.HIGH, Verdict.REVIEW, "OmegaConf calls whatever has that name.",
             )  # fmt: skip
         for match in _RESOLVER.finditer(text[:10_000]):
             name, argument = match[1], match[2]

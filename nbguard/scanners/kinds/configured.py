@@ -197,7 +197,7 @@ FORMATS = (
         "The arguments of what is called. Plain YAML is text. Resolvers are judged by their names: what a program has"
         " registered under them is not known.",
         "*safe*; *review* for parts of known libraries, code beside the file and unknown resolvers; *danger* for"
-        " harmful names, `!!python` tags, calls that nothing explains and text that is run as Python; *unverifiable* for"
-        " unknown tags and for what readers take in different ways",
+        " harmful names, `!!python` tags, calls that nothing explains and text that is run as Python; *unverifiable*"
+        " for unknown tags and for what readers take in different ways",
     ),
 )
