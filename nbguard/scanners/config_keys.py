@@ -164,7 +164,10 @@ def _kernel(path: str, where: str, key: str, text: str) -> Said | None:
 
 
 def _repository(path: str, where: str, key: str, text: str) -> Said | None:
-    if _HUB.fullmatch(text) and ".." not in text:
+    """Another model. One that was trained on this machine, or on another, is named by its place: that is ordinary, and
+    it is looked at when it is loaded."""
+    placed = leads_out(text) and not text.startswith(_SYSTEM) and ".." not in text.replace("\\", "/").split("/")
+    if placed or (_HUB.fullmatch(text) and ".." not in text):
         return _said(
             "config.repository", Severity.LOW, path, where, f"It is loaded together with another model: {text[:150]}.",
             Verdict.SAFE, evidence=f"{key}: {text}", meaning="What is in that repository was not looked at here.",

@@ -102,9 +102,9 @@ def _layers(document: Any) -> Iterator[Word]:
             for text in bad:
                 yield _evaluated(part, text)
     for key in ("activation", "act"):
-        text = document.get(key)
-        if isinstance(text, str) and isinstance(document.get("backbone"), list) and not _is_layer(text):
-            yield _evaluated(key, text)
+        activation = document.get(key)
+        if isinstance(activation, str) and isinstance(document.get("backbone"), list) and not _is_layer(activation):
+            yield _evaluated(key, activation)
 
 
 def _evaluated(where: str, text: str) -> Word:
