@@ -18,7 +18,7 @@ from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners import class_names
 from nbguard.scanners.tables import table
 
-MAX_NODES = 300_000
+MAX_NODES = 2_000_000
 """Values of one document that are looked at; those of the largest configurations have some thousands."""
 MAX_FOUND = 60
 """Findings of one document; what is left counts for the verdict."""

@@ -69,8 +69,7 @@ def judge(job: Job) -> Facts | None:
         _keys(path, value, facts)
         _code(job, name, value, facts)
     except config_keys.TooMuchError as error:
-        if name in NAMES:
-            facts.unverifiable("json.size", job.path, "", str(error))
+        facts.unverifiable("json.size", job.path, "", str(error))
     return facts
 
 
@@ -91,7 +90,7 @@ def _code(job: Job, name: str, value: Any, facts: Facts) -> None:
     for kind, where in config_classes.own_code(name, value):
         facts.references += [f"{kind}:{folder}/{where}" if folder and kind == "maybe" else f"{kind}:{where}"]
     for reference, other in _references(value):
-        match = _CLASS.match(reference) if isinstance(reference, str) else None
+        match = _CLASS.match(reference) if isinstance(reference, str) and len(reference) <= 500 else None
         odd += match is None
         if match is None and odd <= config_keys.MAX_FOUND:
             facts.unverifiable(

@@ -74,6 +74,8 @@ def _places(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     flavors = document.get("flavors")
     for part in (flavors, document.get("saved_input_example_info"), document.get("signature")):
         for parents, key, value in config_keys.walk(part):
+            if "model_config" in parents:  # values for the model's own code
+                continue
             where = ".".join((*parents, key))[:100]
             if isinstance(value, str) and key in _PATHS and value not in ("", "null"):
                 yield where, key, value

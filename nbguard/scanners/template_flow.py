@@ -20,6 +20,8 @@ MAX_NUMBER = 1_000_000
 MAX_LOOPS = 6
 """Loops within loops; templates that write out the schema of a tool have four."""
 MAX_FOUND = 20
+MAX_MARK = 200
+"""Characters of a mark of a format."""
 MAX_CALLS = 2_000
 """Calls of macros whose arguments are followed."""
 _CONTENT = frozenset({"content", "text", "prompt", "query", "input", "instruction", "question"})
@@ -30,12 +32,18 @@ _MARK = re.compile(
 )
 """Marks of a format, which no person writes: `</think>`, `[TOOL_CALLS]`, `/no_think`."""
 _SPECIAL = re.compile(r"<\|[^<>|]{1,40}\|>|</[\w:.-]{1,40}>")
+_FEW = re.compile(r"[^\W\d_]{1,2}")
+MOST_LETTERS = 3
+"""Comparisons with one or two letters in one tag."""
+_TESTS = frozenset({"eq", "equalto", "ne", "sameas", "in"})
 _COMPARES = frozenset({"==", "!=", ">", "<", ">=", "<="})
+_BORDERS = frozenset({",", "=", "==", "!=", ">", "<", ">=", "<="})
+"""With these an operand ends."""
 _STOPS = frozenset({"and", "or", "not", "if", "else", "elif", "set", "is"})
 _SEARCHES = ("startswith", "endswith", "find", "rfind", "index", "rindex", "count", "split", "rsplit", "partition",
              "rpartition", "replace", "removeprefix", "removesuffix", "strip")  # fmt: skip
 _LOOKS = "It says something else to the model when a person uses certain words."
-_SENTENCE = re.compile(r"(?:[^\W\d_]{2,}[^\w<>\[\]{}|\n]{1,3}){5,}[^\W\d_]{2,}")
+_SENTENCE = re.compile(r"(?:[^\W\d_]{2,30}[^\w<>\[\]{}|\n]{1,3}){5,20}[^\W\d_]{2,30}")
 _OPEN, _CLOSE = ("(", "[", "{"), (")", "]", "}")
 
 
@@ -120,11 +128,19 @@ def _conditions(found: list[Tag | Text], names: _Names, keys: Collection[str]) -
         if not isinstance(part, Tag):
             continue
         tokens = part.tokens
+        letters = 0
         for at, token in enumerate(tokens):
+            if _chosen_by(tokens, at, names):
+                yield Odd("template.condition", "chooses by what stands in the conversation", _shown(tokens), part.line,
+                          _LOOKS)  # fmt: skip
             texts, operand = _looked_for(tokens, at, names)
             if texts and names.is_content(operand):
+                letters += any(_FEW.fullmatch(text) for text in texts)
+                if letters == MOST_LETTERS:
+                    yield Odd("template.condition", "looks for words letter by letter", _shown(tokens), part.line,
+                              _LOOKS)  # fmt: skip
                 for text in sorted(texts):
-                    marked = _MARK.fullmatch(text) or _SPECIAL.search(text)
+                    marked = len(text) <= MAX_MARK and (_MARK.fullmatch(text) or _SPECIAL.search(text))
                     if _WORD.search(text) and not marked and text.strip().lower() not in keys:
                         yield Odd("template.condition", f"looks for the words {text[:80]!r} in the conversation",
                                   _shown(tokens), part.line, _LOOKS)  # fmt: skip
@@ -144,11 +160,18 @@ def _looked_for(tokens: tuple[Token, ...], at: int, names: _Names) -> tuple[set[
     if token.kind == "name" and token.text == "in" and at > 1 and tokens[0].text != "for":
         left = _texts(before[:-1] if before and before[-1].text == "not" else before, names)
         return (left, after) if names.is_content(after) else (_texts(after, names), before)
+    if token.kind == "name" and token.text == "is" and at and at + 2 < len(tokens):  # `x is in y`, `x is eq 'y'`
+        test = at + 1 + (tokens[at + 1].text == "not")
+        behind = _after(tokens, test)
+        if tokens[test].text in _TESTS:
+            return (_texts(before, names), behind) if names.is_content(behind) else (_texts(behind, names), before)
     called = at + 2 < len(tokens) and tokens[at + 1].text == "("
     if token.kind == "name" and called and at and tokens[at - 1].text in (".", "|"):
         if token.text in _SEARCHES:
             return _texts(_arguments(tokens, at + 1), names), _before(tokens, at - 1)
         arguments = _arguments(tokens, at + 1)
+        if token.text in ("select", "reject") and names.is_content(_before(tokens, at - 1)):
+            return {t.text for t in arguments[1:] if t.kind == "string"}, _before(tokens, at - 1)
         if token.text in ("selectattr", "rejectattr") and arguments and arguments[0].text in _CONTENT:
             tests = ("equalto", "defined", "undefined", "string", "none", "mapping", "iterable", "sequence")
             texts = {t.text for t in arguments[1:] if t.kind == "string" and t.text not in tests}
@@ -156,8 +179,21 @@ def _looked_for(tokens: tuple[Token, ...], at: int, names: _Names) -> tuple[set[
     return set(), ()
 
 
+def _chosen_by(tokens: tuple[Token, ...], at: int, names: _Names) -> bool:
+    """`{'word': …}[content]`, and `words.get(content)`."""
+    token, before = tokens[at], tokens[at - 1] if at else Token("", "")
+    if token.kind == "operator" and token.text == "[":
+        held = before.kind == "name" or before.text in (")", "]", "}")
+        inner = _arguments(tokens, at) if held and before.text not in _STOPS | {"in"} else ()
+        return bool(inner) and not any(t.text == ":" for t in inner) and names.is_content(inner)
+    if token.kind == "name" and token.text == "get" and before.text == "." and tokens[at + 1 : at + 2]:
+        return tokens[at + 1].text == "(" and names.is_content(_arguments(tokens, at + 1))
+    return False
+
+
 def _texts(tokens: tuple[Token, ...], names: _Names) -> set[str]:
-    out = {t.text for t in tokens if t.kind == "string"}
+    written = [t.text for t in tokens if t.kind == "string"]
+    out = {*written, "".join(written)} if any(t.text in ("~", "+", "join") for t in tokens) else set(written)
     for token in tokens[:50]:
         if token.kind == "name" and token.text not in names.content:
             out |= names.texts.get(token.text, set())
@@ -170,7 +206,7 @@ def _before(tokens: tuple[Token, ...], at: int) -> tuple[Token, ...]:
         token = tokens[start - 1]
         if token.kind != "string":
             depth += (token.text in _CLOSE) - (token.text in _OPEN)
-            if depth < 0 or (depth == 0 and (token.text in _STOPS or token.text in (",", "="))):
+            if depth < 0 or (depth == 0 and (token.text in _STOPS or token.text in _BORDERS)):
                 break
         start -= 1
     return tokens[start:at]
@@ -182,7 +218,7 @@ def _after(tokens: tuple[Token, ...], at: int) -> tuple[Token, ...]:
         token = tokens[end]
         if token.kind != "string":
             depth += (token.text in _OPEN) - (token.text in _CLOSE)
-            if depth < 0 or (depth == 0 and (token.text in _STOPS or token.text == ",")):
+            if depth < 0 or (depth == 0 and (token.text in _STOPS or token.text in _BORDERS)):
                 break
         end += 1
     return tokens[at + 1 : end]
@@ -319,7 +355,7 @@ def _number(text: str) -> int:
 
 
 def _shown(tokens: tuple[Token, ...]) -> str:
-    text = " ".join(t.text if t.kind != "string" else repr(t.text) for t in tokens[:80])
+    text = " ".join(t.text if t.kind != "string" else repr(t.text[:200]) for t in tokens[:80])
     return text.encode("ascii", "backslashreplace").decode("ascii")[:400]
 
 

@@ -23,7 +23,7 @@ from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.tables import table
 
-MAX_TEMPLATE = 1 << 20
+MAX_TEMPLATE = 1 << 18
 """Characters; the longest templates of real models have some tens of thousands."""
 MAX_TOKENS = 20_000
 """Of one tag."""
@@ -65,7 +65,7 @@ def judge(job: Job, source: str, where: str, facts: Facts, *, pin: bool = True) 
         facts.unverifiable("template.size", job.path, where[:200], "The chat template is longer than any real one.")
         return
     try:
-        pieces = list(parts(source))
+        pieces = [_together(piece) for piece in parts(source)]
     except TemplateError as error:
         facts.unverifiable("template.malformed", job.path, where[:200], str(error))
         return
@@ -84,6 +84,23 @@ def judge(job: Job, source: str, where: str, facts: Facts, *, pin: bool = True) 
                 seen.add((what, evidence))
                 _tell(job, f"{where} line {tag.line}", verdict, what, evidence, facts)
     _words(job, source, pieces, where, facts)
+
+
+def _together(piece: Tag | Text) -> Tag | Text:
+    """Texts that follow each other are one, as Jinja's parser takes them (`jinja2/parser.py`, `parse_primary`)."""
+    if isinstance(piece, Text):
+        return piece
+    tokens: list[Token] = []
+    run: list[str] = []
+    for token in (*piece.tokens, Token("", "")):
+        if token.kind == "string":
+            run.append(token.text)
+            continue
+        if run:
+            tokens.append(Token("string", "".join(run)))
+            run = []
+        tokens.append(token)
+    return Tag(piece.statement, tuple(tokens[:-1]), piece.line)
 
 
 def _words(job: Job, source: str, pieces: list[Tag | Text], where: str, facts: Facts) -> None:
@@ -228,7 +245,7 @@ def _renamed(tag: Tag, macros: set[str], own: set[str]) -> list[tuple[Verdict, s
 
 
 def _shown(tokens: tuple[Token, ...]) -> str:
-    return " ".join(t.text if t.kind != "string" else repr(t.text) for t in tokens[:200])[:500]
+    return " ".join(t.text if t.kind != "string" else repr(t.text[:200]) for t in tokens[:200])[:500]
 
 
 def _filter(name: str, argument: tuple[Token, ...], shown: str) -> list[tuple[Verdict, str, str]]:

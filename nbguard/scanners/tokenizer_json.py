@@ -18,6 +18,8 @@ from typing import Any
 from nbguard.report.model import Finding, Severity, Verdict
 
 MAX_STEPS = 2_000
+MAX_PATTERN = 2_000
+"""Characters of an expression or its replacement that are looked at."""
 MAX_LENGTH = 1 << 24
 """Tokens that a text may be filled up to; real ones are filled up to some thousands."""
 _WORD = re.compile(r"[^\W\d_]{3}")
@@ -68,12 +70,12 @@ def _step(path: str, part: str, step: dict[str, Any]) -> Iterator[tuple[Finding,
     kind = step.get("type")
     pattern = step.get("pattern")
     text = str(next(iter(pattern.values()), "")) if isinstance(pattern, dict) else str(pattern or "")
-    if isinstance(pattern, dict) and "Regex" in pattern and _NESTED.search(text):
+    if isinstance(pattern, dict) and "Regex" in pattern and _NESTED.search(text[:MAX_PATTERN]):
         yield _said(
             "tokenizer.slow", path, part, f"It searches for an expression that may take very long: {text[:100]}",
             Verdict.SAFE, "Some texts would take the tokenizer minutes.",
         )  # fmt: skip
-    content = str(step.get("content") or "")
+    content, text = str(step.get("content") or "")[:MAX_PATTERN], text[:MAX_PATTERN]
     if kind == "Replace" and (
         _WORD.search(_MARK.sub("", content)) or (_is_text(pattern) and _WORD.search(_MARK.sub("", text)))
     ):

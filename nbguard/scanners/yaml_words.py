@@ -22,11 +22,12 @@ from nbguard.scanners.tables import table
 
 MAX_FOUND = 60
 INTERESTING = re.compile(
-    rb"\$\{[^${}:]{0,80}:(?![-?+=])|\$\{[^{}]{0,40}\$\{|^\s*[\"']?(?:user_dir|backbone|head|activation|act|searchpath|bentoml_version)"
-    rb"[\"']?\s*:",
+    rb"\$\{[^${}:]{0,80}:(?![-?+=])|\$\{[^{}]{0,40}\$\{"
+    rb"|^[ \t]{0,200}[\"']?(?:user_dir|backbone|searchpath|bentoml_version)"
+    rb"[\"']?[ \t]{0,20}:",
     re.MULTILINE,
 )  # fmt: skip
-_RESOLVER = re.compile(r"\$\{\s*([^${}:]{1,80}?)\s*:(?![-?+=])([^{}]{0,200})")
+_RESOLVER = re.compile(r"\$\{([^${}:]{1,80}):(?![-?+=])([^{}]{0,200})")
 _COMPUTED = re.compile(r"\$\{[^{}:]{0,40}\$\{[^{}]{0,80}\}[^{}:]{0,40}:")
 _SECRET = re.compile(r"secret|token|key|passw|credential|auth", re.IGNORECASE)
 _LAYER = re.compile(r"(?:(?:torch\.)?nn\.|torchvision\.ops\.)?[A-Za-z]\w{0,60}", re.ASCII)
@@ -63,7 +64,7 @@ def _resolvers(document: Any) -> Iterator[Word]:
                 text[:300], Severity.HIGH, Verdict.REVIEW, "OmegaConf calls whatever has that name.",
             )  # fmt: skip
         for match in _RESOLVER.finditer(text[:10_000]):
-            name, argument = match[1], match[2]
+            name, argument = match[1].strip(), match[2]
             if name in words["harmless"]:
                 continue
             if name in ("oc.env", "env"):

@@ -284,6 +284,25 @@ def test_the_text_of_a_protocol_buffer_is_read_as_its_fields() -> None:
             pbtxt.read(broken)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.yaml", b"\n" * 300_000 + b"a: ${oc.env:A}\n"),
+        ("x.yaml", b"a: ${" + b" " * 100_000 + b"x}\nuser_dir: ~\n"),
+        ("x.yaml", b"a0: &a0 [x, x]\nuser_dir: ~\n" + b"".join(
+            b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 50))),
+        ("Modelfile", b"\n" * 60_000 + b"FROM x\n"),
+        ("config.pbtxt", b"a: [" * 50_000),
+        ("tokenizer.json", json.dumps({"model": {}, "normalizer": {"type": "Replace", "content": "+" * 100_000,
+                                       "pattern": {"Regex": "(" + "+" * 100_000}}}).encode()),
+        ("config.json", json.dumps({"auto_map": {"a": "a/" + "--a.a" * 100_000}}).encode()),
+    ],
+)  # fmt: skip
+def test_what_is_made_to_take_long_does_not(name: str, data: bytes) -> None:
+    limits = Limits()
+    examine(Job(name, BytesView(data), limits, Budget(limits.unpacked, limits.members)))
+
+
 def test_files_with_names_of_their_own_are_recognised_by_what_is_in_them(tmp_path: Path) -> None:
     place = written("modelfile.txt", lambda: b"a model file\n")(tmp_path)
     assert nbguard.scan(str(place)).files[0].format == "text"

@@ -51,6 +51,7 @@ def test_transformers_makes_prompts_with_them() -> None:
         "{{ lipsum.__globals__['os'] }}",
         "{{ joiner['__init__'] }}",
         "{{ dict(__class__=x) | list | first }}",
+        "{{ x['_' '_class_' '_'] }}",
         "{{ messages | groupby('__class__') }}",
         "{{ messages | selectattr('__init__.__globals__') | list }}",
         "{{ messages | sum(attribute='__class__') }}",
@@ -104,6 +105,14 @@ CONDITIONS = [
     "{% if messages | selectattr('content', 'in', ['bank']) | list %}x{% endif %}",
     "{% set k = 'content' %}{% if 'bank' in messages[0]['content'] %}x{% endif %}",
     "{{ messages[-1].content.replace('good', 'bad') }}",
+    "{% if 'pa' 'ss' in messages[-1].content %}x{% endif %}",
+    "{% if 'pa' ~ 'ss' in messages[-1].content %}x{% endif %}",
+    "{% if messages[-1].content is in ['loan'] %}x{% endif %}",
+    "{% if messages[-1].content is eq 'loan' %}x{% endif %}",
+    "{{ messages | map(attribute='content') | select('equalto', 'loan') | list }}",
+    "{{ {'loan': 'x'}[messages[-1].content] }}",
+    "{% set c = messages[-1].content %}{{ {'loan': 'x'}.get(c, '') }}",
+    "{% set c = messages[0].content %}{% if c[0] == 'a' and c[1] == 'b' and c[2] == 'c' %}x{% endif %}",
     "{{ messages[-1].content | replace('good', 'bad') }}",
 ]
 
@@ -176,11 +185,16 @@ def test_pictures_of_several_parts_and_persian_are_ordinary() -> None:
 
 
 def test_a_template_of_nothing_but_tags_takes_no_time_to_speak_of() -> None:
-    assert judged("{{x}}" * 100_000).verdict is Verdict.SAFE
+    assert judged("{{x}}" * 50_000).verdict is Verdict.SAFE
     assert judged("{{" + "x['a'" * 9_000 + "]" * 9_000 + "}}").verdict is not Verdict.SAFE
-    assert judged("{{ '" + "a " * 200_000 + "' }}").verdict is Verdict.SAFE
-    assert judged("<tool_call>" + " " * 500_000).verdict is Verdict.SAFE
+    assert judged("{{ '" + "a " * 100_000 + "' }}").verdict is Verdict.SAFE
+    assert judged("<tool_call>" + " " * 200_000).verdict is Verdict.SAFE
     assert judged("{{ " + " ~ ".join(["x"] * 30_000) + " }}").verdict is Verdict.UNVERIFIABLE
+    assert (
+        judged("{{ content" + " == content" * 9_000 + " == '" + "<" * 100_000 + "abc def' }}").verdict is Verdict.REVIEW
+    )
+    assert judged("{% if m.role == 'user' %}" + "a" * 200_000 + "{% endif %}").verdict is Verdict.SAFE
+    assert judged("x" * (templates.MAX_TEMPLATE + 1)).verdict is Verdict.UNVERIFIABLE
 
 
 @settings(max_examples=150, deadline=None)

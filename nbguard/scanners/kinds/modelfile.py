@@ -22,7 +22,7 @@ MAX_BYTES = 4 << 20
 _WORDS = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE", "RENDERER", "PARSER", "REQUIRES")
 _NAME = re.compile(r"(?:.*/)?modelfile(?:[._-][\w.-]*)?\Z", re.IGNORECASE | re.DOTALL)
 _INSTRUCTION = re.compile(r"[ \t]*([A-Za-z]+)[ \t]+")
-_FROM = re.compile(rb"^\s*from\s+\S", re.IGNORECASE | re.MULTILINE)
+_FROM = re.compile(rb"^[ \t]{0,100}from[ \t]{1,100}\S", re.IGNORECASE | re.MULTILINE)
 _REGISTRY = re.compile(r"[\w.-]+(?::\d+)?(?:/[\w.-]+){0,3}(?::[\w.-]+)?(?:@[\w:]+)?", re.ASCII)
 _FILES = (".gguf", ".bin", ".safetensors", ".ggml")
 
