@@ -3,6 +3,8 @@
     for tag in tags("{% for m in messages %}{{ m['content'] }}{% endfor %}"):
         tag.statement, tag.tokens
 
+`parts` gives the text between them as well, in order.
+
 Source: `jinja2/lexer.py`; a test compares the tokens with those of the installed library.
 """
 
@@ -50,30 +52,53 @@ class Tag:
     """Counted from 1."""
 
 
+@dataclass(frozen=True)
+class Text:
+    """What stands between the tags."""
+
+    text: str
+    line: int
+    """Of its first character, counted from 1."""
+    comment: bool = False
+    """It is no part of the prompt."""
+
+
 def tags(source: str) -> Iterator[Tag]:
     """Every expression and statement of the template, in order; text, comments and raw blocks are passed over.
 
     Raises:
         TemplateError: a tag, a comment, a bracket or a raw block is not closed, or a character fits nowhere.
     """
+    return (part for part in parts(source) if isinstance(part, Tag))
+
+
+def parts(source: str) -> Iterator[Tag | Text]:
+    """The tags and what stands between them, in order. Raises TemplateError as `tags` does."""
     source = _LINES.sub("\n", source)
-    at = 0
+    at, line, counted = 0, 1, 0
     while begin := _BEGIN.search(source, at):
-        line = source.count("\n", 0, begin.start()) + 1
+        if begin.start() > at:
+            line, counted = line + source.count("\n", counted, at), at
+            yield Text(source[at : begin.start()], line)
+        line, counted = line + source.count("\n", counted, begin.start()), begin.start()
         if begin[0] == "{#":
             close = source.find("#}", begin.end())
             if close < 0:
                 raise TemplateError(f"A comment in line {line} of the template does not end.")
             at = close + 2
+            yield Text(source[begin.end() : close], line, comment=True)
         elif raw := _RAW.match(source, begin.start()):
             end = _END_RAW.search(source, raw.end())
             if end is None:
                 raise TemplateError(f"A raw block in line {line} of the template does not end.")
             at = end.end()
+            yield Text(source[raw.end() : end.start()], line)
         else:
             statement = begin[0] == "{%"
             tokens, at = _inside(source, begin.end(), "%}" if statement else "}}", line)
             yield Tag(statement, tokens, line)
+    if at < len(source):
+        yield Text(source[at:], line + source.count("\n", counted, at))
 
 
 def _inside(source: str, at: int, end: str, line: int) -> tuple[tuple[Token, ...], int]:
@@ -110,4 +135,4 @@ def _plain(text: str) -> str:
         raise TemplateError("A string in the template has an escape that there is not.") from error
 
 
-__all__ = ["Tag", "TemplateError", "Token", "tags"]
+__all__ = ["Tag", "TemplateError", "Text", "Token", "parts", "tags"]

@@ -15,20 +15,27 @@ from typing import Any
 
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.class_names import FREE, judge_class, judge_component
+from nbguard.scanners.config_places import INDEXES
+from nbguard.scanners.tables import table
 
 MAX_NAMES = 1_000
 """Names of one file that are judged; an honest one has a dozen."""
 _MEANING = {
     "never": "The library would import what it names, and call it, without asking: that is a way to run code.",
-    "package": "Loading it with trust_remote_code=True would import that package, which runs its code.",
+    "package": "Loading it may import that package, which runs its code; some loaders ask for trust_remote_code first.",
 }
-_INDEXES = ("model_index.json", "modular_model_index.json")
 _REMEDY = "Ask the publisher why the configuration names it; do not load it otherwise."
 
 
-def findings(path: str, value: Any) -> list[tuple[Finding, Verdict]]:
-    """What is to be said of the names in one JSON document."""
+def findings(path: str, value: Any, beside: frozenset[str] = frozenset()) -> list[tuple[Finding, Verdict]]:
+    """What is to be said of the names in one JSON document. `beside` are the files in its folder."""
     out: list[tuple[Finding, Verdict]] = []
+    if (
+        isinstance(value, dict | list)
+        and len(value) > MAX_NAMES
+        and path.rpartition("/")[2] in (*INDEXES, "modules.json")
+    ):
+        out.append(_too_many(path))
     for number, (place, name) in enumerate(_named(path.rpartition("/")[2], value)):
         if number >= MAX_NAMES:
             break
@@ -39,7 +46,27 @@ def findings(path: str, value: Any) -> list[tuple[Finding, Verdict]]:
         installed = library.partition(".")[0] in sys.stdlib_module_names
         if why := judge_component(library, name, installed=installed):
             out.append(_finding(path, place, f"{library}.{name}", "never", why))
+        elif not _known_library(place, library, beside):
+            why = "it is in another package, which releases of diffusers before 0.36 import"
+            out.append(_finding(path, place, f"{library}.{name}", "package", why))
     return out
+
+
+def _too_many(path: str) -> tuple[Finding, Verdict]:
+    message = "It names more parts than any model has, and not all of them were looked at."
+    return Finding("config.size", Severity.HIGH, path, "", message, remedy=_REMEDY), Verdict.UNVERIFIABLE
+
+
+def _known_library(place: str, library: str, beside: frozenset[str]) -> bool:
+    """Whether a component's library is one that diffusers itself loads from, or code of the repository."""
+    known = table("repository")["components"]
+    return (
+        library in known["libraries"]
+        or library in known["pipelines"]
+        or f"{place}/{library}.py" in beside
+        or f"{library}.py" in beside
+        or library.partition(".")[0] in ("diffusers", "transformers", "diffusers_modules", "transformers_modules")
+    )
 
 
 def own_code(file: str, value: Any) -> list[tuple[str, str]]:
@@ -54,7 +81,7 @@ def own_code(file: str, value: Any) -> list[tuple[str, str]]:
     for place, library, _ in _components(file, value):
         if "/" not in library and "." not in library:
             out += [("maybe", f"{place}/{library}.py"), ("maybe", f"{library}.py")]
-    if file in _INDEXES and isinstance(value, dict):
+    if file in INDEXES and isinstance(value, dict):
         kind = value.get("_class_name")
         if isinstance(kind, list) and kind and isinstance(kind[0], str):
             out.append(("maybe", f"{kind[0]}.py"))
@@ -96,6 +123,11 @@ def _named(file: str, value: Any) -> Iterator[tuple[str, str]]:
     """(where, dotted name) of every class that a library would import by its full name."""
     if not isinstance(value, dict):
         return
+    tokenizer = value.get("tokenizer_class")
+    if (
+        isinstance(tokenizer, str) and "." in tokenizer and file != "tokenizer_config.json"
+    ):  # of a WordEmbeddings module
+        yield "tokenizer_class", tokenizer
     activation = value.get("activation_function")
     if isinstance(activation, str) and "." in activation:  # transformers has words like "gelu" there
         yield "activation_function", activation
@@ -108,13 +140,15 @@ def _named(file: str, value: Any) -> Iterator[tuple[str, str]]:
     mapping = value.get("auto_mapping")
     if file == "adapter_config.json" and isinstance(mapping, dict):
         library, name = mapping.get("parent_library"), mapping.get("base_model_class")
-        if isinstance(library, str) and library.partition(".")[0] in sys.stdlib_module_names:
-            yield "auto_mapping", f"{library}.{name}"  # peft lets in transformers and diffusers, and what it is told
+        # peft lets in transformers and diffusers, and what it is told; before 0.17 it imported whatever was named.
+        own = table("repository")["adapters"]["libraries"]
+        if isinstance(library, str) and library != "__main__" and library.partition(".")[0] not in own:
+            yield "auto_mapping", f"{library}.{name}"
 
 
 def _components(file: str, value: Any) -> Iterator[tuple[str, str, str]]:
     """(where, library, class) of every component of a pipeline."""
-    if file not in _INDEXES or not isinstance(value, dict):
+    if file not in INDEXES or not isinstance(value, dict):
         return
     for place, pair in list(value.items())[:MAX_NAMES]:
         if place.startswith("_") or not isinstance(pair, list) or len(pair) < 2:

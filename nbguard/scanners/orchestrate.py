@@ -33,7 +33,9 @@ SMALL = 4 << 20
 """Bytes of all the files that go to a worker with one request; a larger file goes alone."""
 BESIDE = frozenset({"script", "notebook", "requirements"})
 """Formats that people open and no loader does."""
-DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown", *BESIDE})
+DATA = frozenset(
+    {"text", "json", "jinja-template", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown", *BESIDE}
+)
 """Formats that by themselves make no folder a model."""
 _DOCUMENTS = (
     "readme",

@@ -122,6 +122,7 @@ def _text(job: Job) -> Facts:
     if _TEMPLATE.search(job.name):
         from nbguard.scanners import templates
 
+        facts = plain(job, "jinja-template")
         source = job.view.read(0, job.size).decode("utf-8", "surrogateescape")
         templates.judge(job, source, "", facts, pin=False)
     if job.suffix not in _DOCUMENTS:

@@ -36,6 +36,7 @@ _BESIDE = (
     "nbguard.scanners.torchscript",
     "nbguard.scanners.torch_export",
     "nbguard.scanners.templates",
+    "nbguard.scanners.mlmodel",
 )
 """Modules that judge formats and are no scanner by themselves: they are reached through one."""
 

@@ -277,7 +277,7 @@ class RepositoryLoad:
             return "The person chose the safetensors in the place of what was asked about.", True
         grant = grants.innermost()
         mine = grant is not None and self.configurations_follow and grant.request.loader == self.loader
-        if mine and grant is not None and not {f.format for f in report.files} - {"json", "text"}:
+        if mine and grant is not None and not {f.format for f in report.files} - {"json", "text", "jinja-template"}:
             return "Configurations of the checkpoint that was accepted in this call.", grant.accepted_by_person
         return None
 

@@ -1,13 +1,14 @@
-"""YAML that makes objects: HyperPyYAML (SpeechBrain), `_target_` (Hydra, NeMo), MLmodel (MLflow), `!!python` tags.
+"""YAML that makes objects: HyperPyYAML (SpeechBrain), `_target_` (Hydra, NeMo), `!!python` tags, text that is run.
 
 facts = SCANNER.scan(job)
 
 Such a file names functions and classes that loading it calls. Each is judged by its dotted name: harmful ones are
 danger, those of known libraries are library objects to be looked at, and a call of anything else is unexplained. Plain
-YAML without any of that is left to the reader of texts.
+YAML without any of that is left to the reader of texts. Text in it that is evaluated is for `yaml_words`, MLflow's own
+file for `mlmodel`.
 
 Sources: `hyperpyyaml/core.py` (the tags, `pydoc.locate`), `hydra/_internal/instantiate`, `nemo/core/classes/common.py`
-(`target`), `mlflow/pyfunc/__init__.py` and `mlflow/utils/model_utils.py` (`loader_module`, `code`, `data`).
+(`target`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbguard.formats import yaml_nodes
-from nbguard.formats.yaml_nodes import Reading, Tag
+from nbguard.formats.yaml_nodes import Tag
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners import mlmodel, yaml_words
+from nbguard.scanners.base import Format, Job, plain, unverifiable
+from nbguard.scanners.config_keys import TooMuchError, leads_out
 from nbguard.scanners.dotted import Judgement, judge
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.tables import table
 
 _INTERESTING = re.compile(
     rb"!(?:new|name|apply|applyref|module|include|copy|ref|tuple|list)\b|!!python|tag:yaml\.org,2002:python|%TAG|!<"
@@ -30,13 +32,10 @@ _INTERESTING = re.compile(
     re.MULTILINE,
 )
 _SUFFIXES = (".yaml", ".yml", ".hparams")
-MLMODEL = "MLmodel"
 HYPERPYYAML = "hyperpyyaml.load_hyperpyyaml"
 """The loader that takes any text for such a configuration."""
 _ACTS = {"!new": "makes an object of", "!apply": "calls", "!applyref": "calls", "!name": "takes", "!module": "imports"}
 _HARMLESS = ("!ref", "!copy", "!tuple", "!list", "!include")
-_PATHS = ("code", "data", "model_code_path", "model_config", "pickled_model", "model_data", "python_model", "env")
-"""Keys of an MLmodel's flavours that are paths below its folder."""
 MOST_FINDINGS = 60
 
 
@@ -45,12 +44,13 @@ class ConfiguredScanner:
 
     def recognise(self, job: Job) -> bool:
         base = job.name.rsplit("/", 1)[-1]
-        asked = base == MLMODEL or job.loader == HYPERPYYAML
+        asked = base == mlmodel.NAME or job.loader == HYPERPYYAML
         if not asked and job.suffix not in _SUFFIXES:
             return False
         if b"\0" in job.head or job.size > yaml_nodes.MAX_BYTES:
             return False
-        return asked or bool(_INTERESTING.search(job.view.read(0, job.size)))
+        data = b"" if asked else job.view.read(0, job.size)
+        return asked or bool(_INTERESTING.search(data) or yaml_words.INTERESTING.search(data))
 
     def scan(self, job: Job) -> Facts:
         try:
@@ -58,11 +58,11 @@ class ConfiguredScanner:
         except (ValueError, RecursionError) as error:
             return unverifiable(job, "yaml", "yaml.malformed", f"This configuration cannot be read: {error}.")
         facts = plain(job, "yaml")
-        if job.name.rsplit("/", 1)[-1] == MLMODEL:
+        if job.name.rsplit("/", 1)[-1] == mlmodel.NAME:
             facts.format = "mlmodel"
             if not job.member:
                 facts.containers[job.path] = "mlmodel"
-            _mlmodel(job, found, facts)
+            mlmodel.judge(job, found, facts)
         for key in found.twice[:5]:
             facts.unverifiable(
                 "yaml.twice",
@@ -70,6 +70,10 @@ class ConfiguredScanner:
                 job.location,
                 f"The key {key[:80]!r} is there twice; readers take different ones.",
             )
+        try:
+            _words(job, found.value, facts)
+        except TooMuchError as error:
+            facts.unverifiable("yaml.size", job.path, job.location, str(error))
         for tag in found.tags[:MOST_FINDINGS]:
             _tag(job, tag, facts)
         for key, name in _targets(found.value)[:MOST_FINDINGS]:
@@ -82,6 +86,22 @@ class ConfiguredScanner:
 
 
 SCANNER = ConfiguredScanner()
+
+
+def _words(job: Job, value: Any, facts: Facts) -> None:
+    """Text that is evaluated or imported."""
+    for word in yaml_words.judge(value):
+        finding = Finding(
+            word.rule,
+            word.severity,
+            job.path,
+            word.where,
+            word.message,
+            evidence=word.evidence[:500],
+            meaning=word.meaning,
+            remedy="Do not load it." if word.verdict is Verdict.DANGER else "Read what it does before you accept.",
+        )
+        facts.add(finding, word.verdict)
 
 
 def _tag(job: Job, tag: Tag, facts: Facts) -> None:
@@ -102,8 +122,8 @@ def _tag(job: Job, tag: Tag, facts: Facts) -> None:
         )
     elif kind in _ACTS:
         _add(job, facts, _judged(job, name, kind != "!name"), kind, _ACTS[kind], name, tag.line)
-    elif kind == "!include" and not _inside(str(name or tag.value)):
-        _outside(job, facts, f"line {tag.line}", "!include", str(name or tag.value))
+    elif kind == "!include" and leads_out(str(name or tag.value)):
+        mlmodel.outside(job, facts, f"line {tag.line}", "!include", str(name or tag.value))
     elif kind not in _HARMLESS:
         facts.unverifiable(
             "yaml.tag", job.path, f"line {tag.line}", f"It has the tag {tag.name[:120]}, which nobody here knows."
@@ -164,66 +184,20 @@ def _walk(value: Any, seen: set[int]) -> Iterator[tuple[str, str]]:
         pending += part.values()
 
 
-# MLmodel
-
-
-def _mlmodel(job: Job, found: Reading, facts: Facts) -> None:
-    flavors = found.value.get("flavors") if isinstance(found.value, dict) else None
-    if not isinstance(flavors, dict):
-        facts.unverifiable("mlmodel.flavors", job.path, "flavors", "It names no way of loading the model.")
-        return
-    folder = job.path.rpartition("/")[0]
-    for flavor, conf in flavors.items():
-        if not isinstance(conf, dict):
-            facts.unverifiable("mlmodel.flavors", job.path, flavor[:80], "The flavour is no table.")
-            continue
-        code = conf.get("code")
-        if isinstance(code, str) and code not in ("", "null") and _inside(code):
-            facts.references.append(f"below:{folder}/{code}" if folder else f"below:{code}")
-        own = conf.get("model_code_path")
-        if isinstance(own, str) and own:
-            facts.references.append(f"py:{folder}/{own.rsplit('/', 1)[-1]}".replace("py:/", "py:"))
-        for key in _PATHS:
-            path = conf.get(key)
-            if key != "model_code_path" and isinstance(path, str) and not _inside(path):
-                _outside(job, facts, f"{flavor}.{key}"[:100], key, path)
-        _loader(job, facts, flavor, conf, bool(code))
-
-
-def _loader(job: Job, facts: Facts, flavor: str, conf: dict[str, Any], own_code: bool) -> None:
-    name = conf.get("loader_module")
-    if name is None or name in table("frameworks")["loaders"]["modules"]:
-        return
-    facts.add(
-        Finding(
-            "mlmodel.loader",
-            Severity.MEDIUM if own_code else Severity.HIGH,
-            job.path,
-            f"{flavor}.loader_module"[:100],
-            f"The model is loaded by the module {str(name)[:120]!r}, which is none of MLflow's own.",
-            meaning="It is imported, and its function _load_pyfunc is called."
-            + (" It comes from the code beside the model." if own_code else ""),
-            remedy="Read that module before you accept.",
-        ),
-        Verdict.REVIEW,
-    )
-
-
-def _outside(job: Job, facts: Facts, where: str, key: str, path: str) -> None:
-    facts.add(
-        Finding(
-            "yaml.outside",
-            Severity.HIGH,
-            job.path,
-            where,
-            f"Its {key} leads out of the model's folder: {path[:200]}",
-            meaning="Other files of this machine would be loaded, or imported, in the place of the model's own.",
-            remedy="Do not load it.",
-        ),
-        Verdict.DANGER,
-    )
-
-
-def _inside(path: str) -> bool:
-    parts = path.replace("\\", "/").split("/")
-    return not path.startswith(("/", "~", "\\")) and ".." not in parts and ":" not in parts[0]
+FORMATS = (
+    Format(
+        "yaml",
+        "configurations that make objects (HyperPyYAML, Hydra, NeMo, Ultralytics, fairseq, BentoML)",
+        ("hyperparams.yaml", "config.yaml", "model_config.yaml", "*.yml"),
+        "A YAML document with a tag or a key that makes something, or text that a framework evaluates; HyperPyYAML's"
+        " own loader takes any text for one.",
+        "Every tag and every `_target_` and `target`, each by its dotted name; resolvers of OmegaConf; layers that"
+        " Ultralytics evaluates; folders and modules whose code is imported; paths that leave the folder; keys that are"
+        " there twice.",
+        "The arguments of what is called. Plain YAML is text. Resolvers are judged by their names: what a program has"
+        " registered under them is not known.",
+        "*safe*; *review* for parts of known libraries, code beside the file and unknown resolvers; *danger* for"
+        " harmful names, `!!python` tags, calls that nothing explains and text that is run as Python; *unverifiable*"
+        " for unknown tags and for what readers take in different ways",
+    ),
+)

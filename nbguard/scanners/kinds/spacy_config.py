@@ -17,7 +17,7 @@ import json
 import re
 
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.tables import table
 
@@ -111,3 +111,18 @@ def _component(job: Job, facts: Facts, section: str, key: str, name: str) -> Non
             ),
             Verdict.REVIEW,
         )  # fmt: skip
+
+
+FORMATS = (
+    Format(
+        "spacy-config",
+        "spaCy's pipelines",
+        ("config.cfg",),
+        "The extension `.cfg` and a block `[nlp]`.",
+        "Every registered function of the blocks that are filled in when a pipeline is loaded; factories and sources of"
+        " components.",
+        "The blocks for training, which a load does not fill in. Arguments of functions of spaCy's own.",
+        "*safe* for spaCy's own functions; *review* for those of other packages, for those that read files or run at"
+        " once, and for other pipelines; *unverifiable* where the text is read in different ways",
+    ),
+)
