@@ -243,7 +243,7 @@ class _Cursor:
         return struct.unpack(self.order + code, raw)[0]
 
     def array(self) -> tuple[list[Any], int, int]:
-        """(first elements, length, type of an element); arrays of arrays, which llama.cpp does not read, are refused."""
+        """(first elements, length, type of one); arrays of arrays, which llama.cpp does not read, are refused."""
         kind, length = self.number("I"), self.number(self.count)
         self.items -= length
         if self.items < 0:

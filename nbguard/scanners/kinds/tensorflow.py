@@ -22,6 +22,7 @@ from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import keras_config
 from nbguard.scanners.base import Job, plain
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.kinds import onnx
 from nbguard.scanners.tables import table
 from nbguard.scanners.tf_flow import SAVING, FileUse, file_uses
 
@@ -75,7 +76,7 @@ def _which(job: Job) -> tuple[str, Callable[[Job, Facts], None]] | None:
         kind = tf_graph.kind_of(job.view)
         if kind:
             return ("saved-model", _saved_model) if kind == "saved-model" else ("tf-graph", _frozen)
-        if job.suffix == ".pb":
+        if job.suffix == ".pb" and not onnx.is_tensor(job):
             return "tf-graph", _frozen
     return None
 

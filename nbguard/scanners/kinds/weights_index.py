@@ -67,8 +67,8 @@ FORMATS = (
         "every file that it names: whether it lies below the index, is there, and is of the kind that the index's own "
         "name says; in a folder, whether the tensors that it promises are in the safetensors files",
         "which tensors are in files of other kinds; those files are judged by themselves",
-        "*safe*; *review* where a file or a tensor is missing, or a file would be unpickled; *unverifiable* where it is "
-        "malformed; *danger* for files outside of the model's folder",
+        "*safe*; *review* where a file or a tensor is missing, or a file would be unpickled; *unverifiable* where "
+        "it is malformed; *danger* for files outside of the model's folder",
     ),
 )
 
