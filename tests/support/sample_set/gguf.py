@@ -65,12 +65,16 @@ def text(value: bytes, width: str = "<Q") -> bytes:
 def forged(keys: bytes = b"", count: int = 0, tensors: bytes = b"", number: int = 0, version: int = 3) -> bytes:
     """A header put together by hand."""
     width = "<I" if version == 1 else "<Q"
-    return b"GGUF" + struct.pack("<I", version) + struct.pack(width, number) + struct.pack(width, count) + keys + tensors
+    return (
+        b"GGUF" + struct.pack("<I", version) + struct.pack(width, number) + struct.pack(width, count) + keys + tensors
+    )
 
 
 def entry(name: bytes, dims: tuple[int, ...], kind: int = 0, offset: int = 0, count: int | None = None) -> bytes:
     shape = b"".join(struct.pack("<Q", d) for d in dims)
-    return text(name) + struct.pack("<I", len(dims) if count is None else count) + shape + struct.pack("<IQ", kind, offset)
+    return (
+        text(name) + struct.pack("<I", len(dims) if count is None else count) + shape + struct.pack("<IQ", kind, offset)
+    )
 
 
 def padded(header: bytes, data: bytes = b"") -> bytes:
@@ -240,7 +244,15 @@ def believed(path: Path) -> None:
     raise AssertionError(f"{len(reader.tensors)} tensors were read")
 
 
-PROVEN = ("dimensions-that-are-not-there", "offset", "offset-overflows", "type", "alignment-zero", "same-key", "cut-off")
+PROVEN = (
+    "dimensions-that-are-not-there",
+    "offset",
+    "offset-overflows",
+    "type",
+    "alignment-zero",
+    "same-key",
+    "cut-off",
+)
 SAMPLES = (
     Sample("gguf/honest", "gguf", written("m.gguf", honest), ("safe",), honest=True, needs=NEEDS),
     Sample(
