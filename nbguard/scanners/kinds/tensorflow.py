@@ -15,12 +15,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from nbguard.formats import tf_bundle, tf_graph
+from nbguard.formats import tf_bundle, tf_graph, tf_text
 from nbguard.formats.protobuf import WireError, fields
 from nbguard.formats.tf_graph import MetaGraph
+from nbguard.formats.view import BytesView
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import keras_config
 from nbguard.scanners.base import Job, plain
+from nbguard.scanners.companions import claim
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import onnx
 from nbguard.scanners.tables import table
@@ -28,12 +30,13 @@ from nbguard.scanners.tf_flow import SAVING, FileUse, file_uses
 
 _AWAY = re.compile(rb"/|~|\\|[a-zA-Z][\w+.-]*://|.*(^|[/\\])\.\.([/\\]|\Z)", re.DOTALL)
 _DATA = re.compile(r"(.+)\.data-\d{5}-of-\d{5}\Z")
+_SHARD = re.compile(r"\.data-(\d{5})-of-\d{5}\Z")
 _PRINTS = re.compile(rb"(stderr|stdout|log\((info|warning|error)\))?\Z")
-_OTHER_FORMS = {
-    "saved_model.pbtxt": "a SavedModel written as text",
-    "saved_model.cpb": "a SavedModel in several pieces",
-}
+_OTHER_FORMS = {"saved_model.cpb": "a SavedModel in several pieces"}
 """What TensorFlow loads in the place of `saved_model.pb` (`tensorflow/cc/saved_model/reader.cc`)."""
+_TEXT_GRAPH = re.compile(rb"^\s*node\s*:?\s*[{<]", re.MULTILINE)
+_TEXT_NODE = re.compile(rb"\bop\s*:\s*[\"']")
+_TEXT_MODEL = re.compile(rb"^\s*meta_graphs\s*:?\s*[{<]", re.MULTILINE)
 
 
 class TensorFlowScanner:
@@ -63,6 +66,10 @@ def _which(job: Job) -> tuple[str, Callable[[Job, Facts], None]] | None:
         return "saved-model", _other_form
     if base == "saved_model.pb":
         return "saved-model", _saved_model
+    if base == "saved_model.pbtxt" or (_is_text(job) and _TEXT_MODEL.search(job.head)):
+        return "saved-model", _saved_model_as_text
+    if _is_text(job) and _TEXT_GRAPH.search(job.head) and _TEXT_NODE.search(job.head):
+        return "tf-graph", _graph_as_text
     if base == "keras_metadata.pb":
         return "keras-metadata", _keras_metadata
     if base == "fingerprint.pb" and _is_fingerprint(job):
@@ -97,14 +104,35 @@ def _is_fingerprint(job: Job) -> bool:
         return False
 
 
+def _is_text(job: Job) -> bool:
+    return job.suffix in (".pbtxt", ".prototxt", ".txt", ".textproto") and b"\0" not in job.head and not job.container
+
+
+def _as_wire(job: Job, root: tf_text.Message) -> BytesView:
+    if job.size > tf_text.MAX_TEXT:
+        raise WireError("The text is longer than any real one.")
+    return BytesView(tf_text.to_wire(job.view.read(0, job.size), root))
+
+
+def _saved_model_as_text(job: Job, facts: Facts) -> None:
+    _metas(job, facts, tf_graph.read_saved_model(_as_wire(job, tf_text.SAVED_MODEL)))
+
+
+def _graph_as_text(job: Job, facts: Facts) -> None:
+    _one_graph(job, facts, tf_graph.read_graph(_as_wire(job, tf_text.GRAPH)))
+
+
 def _saved_model(job: Job, facts: Facts) -> None:
-    metas = tf_graph.read_saved_model(job.view)
+    _metas(job, facts, tf_graph.read_saved_model(job.view))
+
+
+def _metas(job: Job, facts: Facts, metas: list[MetaGraph]) -> None:
     if not metas:
         facts.unverifiable("tensorflow.malformed", job.path, job.location, "There is no graph in it.")
     for meta in metas:
         _graph(job, meta, facts)
-        for file in meta.assets.values():
-            if file.startswith("/") or ".." in file.split("/") or "\\" in file or "\0" in file:
+        for file in meta.files:
+            if file.startswith(("/", "~")) or ".." in file.split("/") or "\\" in file or "\0" in file or ":/" in file:
                 _add(
                     job, facts, "tensorflow.asset", file, f"An asset lies outside of the model's folder: {file[:200]}."
                 )
@@ -114,7 +142,10 @@ def _saved_model(job: Job, facts: Facts) -> None:
 
 
 def _frozen(job: Job, facts: Facts) -> None:
-    meta = tf_graph.read_graph(job.view)
+    _one_graph(job, facts, tf_graph.read_graph(job.view))
+
+
+def _one_graph(job: Job, facts: Facts, meta: MetaGraph) -> None:
     if not meta.graph.nodes and not meta.functions:
         facts.unverifiable("tensorflow.malformed", job.path, job.location, "There is no graph in it that can be read.")
     _graph(job, meta, facts)
@@ -158,10 +189,15 @@ def _graph(job: Job, meta: MetaGraph, facts: Facts) -> None:
             where = f"{name}/{node.name}"[:300] if name else node.name[:300]
             if node.op in rules["harmful"]["operations"]:
                 _harmful(job, facts, node.op, where, [v for k, v in node.texts if k != "_output_shapes"])
-            elif node.op == "PrintV2" and not _PRINTS.match(node.text("output_stream") or b""):
+            elif node.op == "PrintV2" and (
+                "output_stream" in node.left_open
+                or any(not _PRINTS.match(v) for k, v in node.texts if k == "output_stream")
+            ):
                 stream = _shown(node.text("output_stream") or b"")
                 _add(job, facts, "tensorflow.writes", where, f"An operation prints into a file: {stream}.")
-            elif node.op in rules["debugs"]["operations"] and any(v for k, v in node.texts if k == "debug_urls"):
+            elif node.op in rules["debugs"]["operations"] and (
+                "debug_urls" in node.left_open or any(v for k, v in node.texts if k == "debug_urls")
+            ):
                 _add(
                     job, facts, "tensorflow.writes", where, f"The operation {node.op} writes what passes to an address."
                 )
@@ -212,6 +248,7 @@ _DOES = (
     ("DataService", "connects to another machine"),
     ("RemoteCall", "runs a function on another machine"),
     ("LoadDataset", "reads files"),
+    ("Abort", "ends the whole process"),
 )
 
 
@@ -277,7 +314,17 @@ def _checkpoint(job: Job, facts: Facts) -> None:
         name = odd[0].name[:100]
         _review(job, facts, "", f"{len(odd)} of its values are objects that only their own operations read: {name}.")
     stem = job.name.rsplit("/", 1)[-1].removesuffix("index")
-    facts.companions = sorted(c for c in job.companions if c.startswith(stem) and _DATA.match(c))
+    shards = {m[1]: c for c in job.companions if c.startswith(stem) and (m := _SHARD.search(c))}
+    needed: dict[int, int] = {}
+    for entry in entries:
+        needed[entry.shard] = max(needed.get(entry.shard, 0), entry.offset + entry.size)
+    for shard, size in needed.items():
+        name = shards.get(f"{shard:05}", "")
+        if name:
+            claim(facts, name, size)
+        elif shards:
+            _review(job, facts, "", f"The data file number {shard} that it names is not beside it.")
+    facts.companions = sorted({*facts.companions, *shards.values()})
     facts.marks.append(tf_bundle.digest(entries))
     facts.counts.update(tensors=len(entries), tensor_bytes=sum(e.size for e in entries))
 
