@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from nbguard.formats import tf_bundle, tf_graph, tf_text
-from nbguard.formats.protobuf import WireError, fields
+from nbguard.formats.protobuf import BYTES, VARINT, Budget, WireError, fields
 from nbguard.formats.tf_graph import MetaGraph
 from nbguard.formats.view import BytesView
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import keras_config
-from nbguard.scanners.base import Job, plain
+from nbguard.scanners.base import Format, Job, plain
 from nbguard.scanners.companions import claim
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import onnx
@@ -58,6 +58,72 @@ class TensorFlowScanner:
 
 
 SCANNER = TensorFlowScanner()
+_GRAPHS = (
+    "every operation of every function, and where the paths come from that it reads or writes, through calls, joins "
+    "and captured constants; assets; Keras' descriptions of its layers"
+)
+_MEANT = (
+    "*safe*; *review* for operations of other libraries and for paths that are given or computed; *unverifiable* where "
+    "it cannot be read; *danger* for operations that write, run Python or reach other machines, and for files of the "
+    "machine"
+)
+FORMATS = (
+    Format(
+        "saved-model",
+        "TensorFlow SavedModel",
+        ("saved_model.pb", "saved_model.pbtxt"),
+        "its name, or the fields of its graph; as text, by `meta_graphs`",
+        _GRAPHS,
+        "what numbers an operation computes; models in several pieces (`saved_model.cpb`), which are refused",
+        _MEANT,
+    ),
+    Format(
+        "tf-graph",
+        "TensorFlow frozen graph",
+        (".pb", ".pbtxt"),
+        "an operation as its first field, or `.pb`; as text, by `node`",
+        _GRAPHS,
+        "what numbers an operation computes",
+        _MEANT,
+    ),
+    Format(
+        "keras-metadata",
+        "Keras' descriptions beside a SavedModel",
+        ("keras_metadata.pb",),
+        "its name",
+        "every layer's configuration, as in Keras' own files",
+        "nothing",
+        "as for Keras",
+    ),
+    Format(
+        "fingerprint",
+        "fingerprint of a SavedModel",
+        ("fingerprint.pb",),
+        "its name and its seven fields",
+        "that there is nothing but numbers, a version and an identifier",
+        "whether the fingerprint is that of the model",
+        "*safe*; *unverifiable* where there is anything else",
+    ),
+    Format(
+        "tf-checkpoint",
+        "TensorFlow checkpoint, its index",
+        (".index",),
+        "the mark of LevelDB's tables at its end",
+        "what lies where: sizes against shapes and types, and against the data files beside it",
+        "check sums. Indices that are compressed, which TensorFlow does not write, are refused",
+        "*safe*; *review* for objects that only their own operations read, and where a data file is missing; "
+        "*unverifiable* where a size or a place lies",
+    ),
+    Format(
+        "tf-checkpoint-data",
+        "TensorFlow checkpoint, its data",
+        (".data-00000-of-00001",),
+        "its name, beside an index of the same name",
+        "that it is as long as the index says, and no pickle",
+        "the numbers",
+        "*safe*; *unverifiable* where it is cut off",
+    ),
+)
 
 
 def _which(job: Job) -> tuple[str, Callable[[Job, Facts], None]] | None:
@@ -99,7 +165,10 @@ def _nothing(job: Job, facts: Facts) -> None:
 
 def _is_fingerprint(job: Job) -> bool:
     try:
-        return all(f.wire == 0 or f.length < 200 for f in fields(job.view, 0, job.size))
+        return all(
+            f.wire == (VARINT if f.number <= 5 else BYTES) and f.number <= 7 and f.length < 200
+            for f in fields(job.view, 0, job.size, Budget(20))
+        )
     except WireError:
         return False
 
