@@ -236,12 +236,17 @@ def taken(path: Path) -> None:
 
 
 def believed(path: Path) -> None:
-    """The library either takes it as it is, or fails in a way that nobody planned."""
+    """The library believes the numbers, and fails where they lead."""
     try:
         reader = read(path)
-    except Exception:
+    except (ValueError, IndexError, KeyError, OverflowError, MemoryError, ArithmeticError):
         return
     raise AssertionError(f"{len(reader.tensors)} tensors were read")
+
+
+def _proof(name: str) -> Callable[[Path], None] | None:
+    """The offset that overflows comes back to the header, whose bytes the library takes for the numbers."""
+    return taken if name == "offset-overflows" else believed if name in PROVEN else None
 
 
 PROVEN = (
@@ -298,7 +303,7 @@ SAMPLES = (
     *(
         Sample(
             f"gguf/{name}", "gguf", written("m.gguf", make), ("unverifiable",), rule="gguf.header", trick=trick,
-            needs=NEEDS if "honest" in make.__code__.co_names else (), loads=taken if name == "offset-overflows" else believed if name in PROVEN else None,
+            needs=NEEDS if "honest" in make.__code__.co_names else (), loads=_proof(name),
         )
         for name, (trick, make) in BROKEN.items()
     ),

@@ -321,7 +321,9 @@ SAMPLES = (
         for kind in ("sequential", "functional", "words")
     ),
     Sample("keras/keras-2", "keras", written("m.keras", lambda: old(".keras")), ("safe",), honest=True, needs=OLD),
-    Sample("keras/configuration", "keras-config", written("m.json", configuration), ("safe",), honest=True, needs=NEEDS),
+    Sample(
+        "keras/configuration", "keras-config", written("m.json", configuration), ("safe",), honest=True, needs=NEEDS
+    ),
     Sample("keras/sharded", "keras-config", sharded, ("safe",), honest=True, needs=NEEDS),
     *(
         Sample(

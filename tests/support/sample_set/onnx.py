@@ -287,17 +287,15 @@ CODE = f"__import__('os').system({COMMAND!r})"
 
 
 def refused(path: Path) -> None:
-    """ONNX or its runtime refuses to load it."""
-    import onnx
+    """ONNX Runtime refuses to load it."""
     import onnxruntime
 
     path = path / "model.onnx" if path.is_dir() else path
     try:
         onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception:
+    except Exception:  # noqa: BLE001 - each of its errors is a class of its own
         return
-    loaded = onnx.load(str(path))
-    raise AssertionError(f"both take it: {loaded.ir_version}")
+    raise AssertionError("it takes it")
 
 
 def runs(path: Path) -> None:

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sample_set import COMMAND, MARKER, Sample, written
 from tf_forge import constant, entry, field, graph, node, saved_model, varint
+
+from sample_set import COMMAND, MARKER, Sample, written
 
 NEEDS = ("tensorflow",)
 KERAS = ("tensorflow", "tf_keras")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lite_forge import flex, lite
+
 from sample_set import Sample, written
 from sample_set.tensorflow import tensorflow
 
