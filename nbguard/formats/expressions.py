@@ -28,7 +28,7 @@ _NODES = (
 )  # fmt: skip
 _LITERAL = (
     ast.Expression, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant, ast.Name, ast.Load, ast.UnaryOp, ast.USub,
-    ast.UAdd, ast.BinOp, ast.Sub, ast.Add, ast.Mult, ast.Div,
+    ast.UAdd, ast.BinOp, ast.Sub, ast.Add,
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from nbguard.formats.protobuf import WireError
 from nbguard.formats.tf_graph import Graph, MetaGraph, Node
 from nbguard.scanners.tables import table
 
-MAX_STEPS = 20_000_000
+MAX_STEPS = 5_000_000
 """Inputs that are followed, all together."""
 SAVING = re.compile(rb"(|\.part|part|_temp(_[0-9a-f]{32})?/part|_temp|model|\^s3://\.\*|\^gs://\.\*)\Z")
 """What TensorFlow's own savers put together with the path that they are given (`training/saver.py`,

@@ -9,6 +9,7 @@ folder, addresses in memory, operators of libraries, compiled contexts, operator
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 
 from nbguard.formats.expressions import acts
@@ -30,7 +31,10 @@ _LANGUAGE = re.compile(rb"\s*<[^<>]{0,200}\bir_version\s*:")
 """How a model begins in ONNX's own language (`onnx/parser.cc`)."""
 _PROTOTXT = re.compile(rb"^\s*ir_version\s*:\s*\d", re.MULTILINE)
 _GRAPH = re.compile(rb"^\s*(?:graph|opset_import)\s*:?\s*\{", re.MULTILINE)
-_JSON = re.compile(rb'\s*\{\s*"(?:irVersion|ir_version|opsetImport)"\s*:')
+_JSON = re.compile(rb'"(?:irVersion|ir_version|opsetImport|opset_import)"\s*:')
+_NAMED = (".onnxtxt", ".onnxtext", ".textproto", ".txtpb", ".prototxt", ".pbtxt")
+"""What `onnx.load` takes for a model written as text, by its name (`onnx/serialization.py`)."""
+MAX_JSON = 64 << 20
 MAX_TENSOR = 256 << 20
 _MAX_FINDINGS = 20
 
@@ -100,7 +104,28 @@ def _written_as_text(job: Job) -> bool:
     head = job.head
     if job.container or not job.size or b"\0" in head:
         return False
-    return bool(_LANGUAGE.match(head) or (_PROTOTXT.search(head) and _GRAPH.search(head)) or _JSON.match(head))
+    if head.lstrip()[:1] == b"{":
+        return job.size <= MAX_JSON and _is_json(job.view.read(0, job.size))
+    if job.suffix in (".onnxtxt", ".onnxtext"):
+        return True
+    found = bool(_LANGUAGE.match(head) or (_PROTOTXT.search(head) and _GRAPH.search(head)))
+    if found or job.suffix not in _NAMED or job.size > MAX_TENSOR:
+        return found
+    data = job.view.read(0, job.size)
+    return b"ir_version" in data or b"opset_import" in data
+
+
+def _is_json(data: bytes) -> bool:
+    if _JSON.search(data) is None and b"\\u00" not in data:
+        return False
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict):
+        return False
+    said = value.keys() & {"irVersion", "ir_version", "opsetImport", "opset_import"}
+    return bool(said) and isinstance(value.get("graph"), dict)
 
 
 def _text_form(job: Job) -> Facts:

@@ -1,4 +1,4 @@
-"""TensorFlow: SavedModels, frozen graphs, checkpoints.
+"""TensorFlow: SavedModels and frozen graphs, as they are or as text.
 
     facts = SCANNER.scan(job)
 
@@ -15,28 +15,29 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from nbguard.formats import tf_bundle, tf_graph, tf_text
+from nbguard.formats import tf_graph, tf_text
 from nbguard.formats.protobuf import BYTES, VARINT, Budget, WireError, fields
 from nbguard.formats.tf_graph import MetaGraph
 from nbguard.formats.view import BytesView
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import keras_config
 from nbguard.scanners.base import Format, Job, plain
-from nbguard.scanners.companions import claim
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import onnx
 from nbguard.scanners.tables import table
 from nbguard.scanners.tf_flow import SAVING, FileUse, file_uses
 
 _AWAY = re.compile(rb"/|~|\\|[a-zA-Z][\w+.-]*://|.*(^|[/\\])\.\.([/\\]|\Z)", re.DOTALL)
-_DATA = re.compile(r"(.+)\.data-\d{5}-of-\d{5}\Z")
-_SHARD = re.compile(r"\.data-(\d{5})-of-\d{5}\Z")
 _PRINTS = re.compile(rb"(stderr|stdout|log\((info|warning|error)\))?\Z")
 _OTHER_FORMS = {"saved_model.cpb": "a SavedModel in several pieces"}
 """What TensorFlow loads in the place of `saved_model.pb` (`tensorflow/cc/saved_model/reader.cc`)."""
-_TEXT_GRAPH = re.compile(rb"^\s*node\s*:?\s*[{<]", re.MULTILINE)
+_BLANK = rb"(?:\s+|#[^\n]*\n)*+"
+_TEXT_GRAPH = re.compile(_BLANK + rb"(?:node|library|versions)" + _BLANK + rb":?" + _BLANK + rb"[{<]")
 _TEXT_NODE = re.compile(rb"\bop\s*:\s*[\"']")
-_TEXT_MODEL = re.compile(rb"^\s*meta_graphs\s*:?\s*[{<]", re.MULTILINE)
+_WORDS = (re.compile(rb"\bnode\b"), re.compile(rb"\bop\b"))
+_TEXT_MODEL = re.compile(
+    _BLANK + rb"(?:saved_model_schema_version[\s:]+\d+\s+)?meta_graphs" + _BLANK + rb":?" + _BLANK + rb"[{<]"
+)
 
 
 class TensorFlowScanner:
@@ -104,25 +105,6 @@ FORMATS = (
         "whether the fingerprint is that of the model",
         "*safe*; *unverifiable* where there is anything else",
     ),
-    Format(
-        "tf-checkpoint",
-        "TensorFlow checkpoint, its index",
-        (".index",),
-        "the mark of LevelDB's tables at its end",
-        "what lies where: sizes against shapes and types, and against the data files beside it",
-        "check sums. Indices that are compressed, which TensorFlow does not write, are refused",
-        "*safe*; *review* for objects that only their own operations read, and where a data file is missing; "
-        "*unverifiable* where a size or a place lies",
-    ),
-    Format(
-        "tf-checkpoint-data",
-        "TensorFlow checkpoint, its data",
-        (".data-00000-of-00001",),
-        "its name, beside an index of the same name",
-        "that it is as long as the index says, and no pickle",
-        "the numbers",
-        "*safe*; *unverifiable* where it is cut off",
-    ),
 )
 
 
@@ -132,19 +114,14 @@ def _which(job: Job) -> tuple[str, Callable[[Job, Facts], None]] | None:
         return "saved-model", _other_form
     if base == "saved_model.pb":
         return "saved-model", _saved_model
-    if base == "saved_model.pbtxt" or (_is_text(job) and _TEXT_MODEL.search(job.head)):
+    if base == "saved_model.pbtxt" or _TEXT_MODEL.match(job.head):
         return "saved-model", _saved_model_as_text
-    if _is_text(job) and _TEXT_GRAPH.search(job.head) and _TEXT_NODE.search(job.head):
+    if _is_graph_as_text(job):
         return "tf-graph", _graph_as_text
     if base == "keras_metadata.pb":
         return "keras-metadata", _keras_metadata
     if base == "fingerprint.pb" and _is_fingerprint(job):
         return "fingerprint", _nothing
-    if tf_bundle.looks_like(job.view):
-        return "tf-checkpoint", _checkpoint
-    data = _DATA.match(base)
-    if data and f"{data[1]}.index" in job.companions:
-        return "tf-checkpoint-data", _checkpoint_data
     if job.head[:1] in (b"\x08", b"\x0a", b"\x12", b"\x1a", b"\x22") and not job.container:
         kind = tf_graph.kind_of(job.view)
         if kind:
@@ -173,8 +150,21 @@ def _is_fingerprint(job: Job) -> bool:
         return False
 
 
-def _is_text(job: Job) -> bool:
-    return job.suffix in (".pbtxt", ".prototxt", ".txt", ".textproto") and b"\0" not in job.head and not job.container
+def _is_graph_as_text(job: Job) -> bool:
+    """A graph by its beginning, whatever it is called; a `.pbtxt` by all that is in it, but for label maps."""
+    if b"\0" in job.head or job.container or not job.size:
+        return False
+    if _TEXT_GRAPH.match(job.head) and _TEXT_NODE.search(job.head):
+        return True
+    if job.suffix not in (".pbtxt", ".textproto", ".txtpb", ".prototxt") or job.size > tf_text.MAX_TEXT:
+        return False
+    data = job.view.read(0, job.size)
+    if not all(word.search(data) for word in _WORDS):
+        return False
+    try:
+        return bool(tf_text.to_wire(data, tf_text.GRAPH))
+    except WireError:
+        return True  # TensorFlow may read what is not read here
 
 
 def _as_wire(job: Job, root: tf_text.Message) -> BytesView:
@@ -367,36 +357,3 @@ def _add(job: Job, facts: Facts, rule: str, where: str, message: str, evidence: 
 
 def _shown(value: bytes) -> str:
     return ascii(value.decode("utf-8", "backslashreplace")[:200])
-
-
-# checkpoints
-
-
-def _checkpoint(job: Job, facts: Facts) -> None:
-    try:
-        entries = tf_bundle.read(job.view)
-    except tf_bundle.BundleError as error:
-        facts.unverifiable("tensorflow.checkpoint", job.path, job.location, str(error))
-        return
-    odd = [e for e in entries if e.kind in (tf_graph.RESOURCE, tf_graph.VARIANT)]
-    if odd:
-        name = odd[0].name[:100]
-        _review(job, facts, "", f"{len(odd)} of its values are objects that only their own operations read: {name}.")
-    stem = job.name.rsplit("/", 1)[-1].removesuffix("index")
-    shards = {m[1]: c for c in job.companions if c.startswith(stem) and (m := _SHARD.search(c))}
-    needed: dict[int, int] = {}
-    for entry in entries:
-        needed[entry.shard] = max(needed.get(entry.shard, 0), entry.offset + entry.size)
-    for shard, size in needed.items():
-        name = shards.get(f"{shard:05}", "")
-        if name:
-            claim(facts, name, size)
-        elif shards:
-            _review(job, facts, "", f"The data file number {shard} that it names is not beside it.")
-    facts.companions = sorted({*facts.companions, *shards.values()})
-    facts.marks.append(tf_bundle.digest(entries))
-    facts.counts.update(tensors=len(entries), tensor_bytes=sum(e.size for e in entries))
-
-
-def _checkpoint_data(job: Job, facts: Facts) -> None:
-    facts.blocks.append(("", 0, job.size, "raw"))

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Format, Job, plain
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.companions import plain_location
 from nbguard.scanners.facts import Facts
 
@@ -31,15 +31,17 @@ class WeightsIndexScanner:
 
     def recognise(self, job: Job) -> bool:
         begins = job.head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and not job.name.endswith("weights.json")
-        if not begins or job.size > MAX_INDEX:
-            return False
         asked = ENDING.match(job.name) is not None
+        if not begins or job.size > MAX_INDEX:
+            return begins and asked
         data = job.view.read(0, job.size) if asked or b"weight_map" in job.head else b""
         return bool(data) and (asked or weight_map(data) is not None)
 
     def scan(self, job: Job) -> Facts:
         from nbguard.scanners.other import judge
 
+        if job.size > MAX_INDEX:
+            return unverifiable(job, self.name, "index.malformed", "The index is larger than any real one.")
         facts = plain(job, "weights-index")
         data = job.view.read(0, job.size)
         if _parsed(data) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -151,6 +152,13 @@ def text(form: str) -> Callable[[], bytes]:
         return bytes(serialization.registry.get(form).serialize_proto(held))
 
     return write
+
+
+def graph_first() -> bytes:
+    """JSON with the graph before everything that tells what it is, and that in escapes."""
+    held = json.loads(text("json")())
+    held = {"graph": {"name": "x" * 100_000, **held["graph"]}, **held}
+    return json.dumps(held).replace("irVersion", "ir\\u0056ersion").replace("opsetImport", "opset\\u0049mport").encode()
 
 
 def deep() -> Any:
@@ -442,6 +450,10 @@ SAMPLES = (
             trick="The model is written as text, which onnx.load takes by its name.", needs=NEEDS,
         )
         for form, name in (("onnxtxt", "m.onnxtxt"), ("json", "m.onnxjson"), ("textproto", "m.textproto"))
+    ),
+    Sample(
+        "onnx/json-in-escapes", "onnx", written("m.json", graph_first), ("unverifiable",), rule="onnx.form",
+        trick="The words that tell what it is stand far behind, in escapes.", needs=NEEDS,
     ),
     Sample("onnx-tensor/honest", "onnx-tensor", written("input_0.pb", alone), ("safe",), honest=True, needs=NEEDS),
     Sample(

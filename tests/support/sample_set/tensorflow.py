@@ -290,6 +290,10 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "danger", "tensorflow.reads", "Messages stand in other brackets, and values in lists.",
         TEXT.replace("tensor {", "tensor: <").replace("} } } }", "> } } }") % "string_val: ['/etc/passwd']" + READS,
     ),
+    "text-behind-remarks": (
+        "danger", "tensorflow.reads", "The graph begins behind more remarks than a glance takes in, and in one line.",
+        "# nothing here\n" * 9000 + "versions { producer: 7 } " + (TEXT % 'string_val: "/etc/passwd"').strip() + READS,
+    ),
     "text-cut-off": (
         "unverifiable", "tensorflow.malformed", "The text breaks off.", (TEXT % 'string_val: "x"' + READS)[:-4]
     ),
