@@ -14,6 +14,8 @@ from collections.abc import Set
 
 MAX_TEXT = 20_000
 """Characters of one expression."""
+MAX_LITERAL = 1 << 20
+"""Characters of one literal; lists of thousands of names have some tens of thousands."""
 MAX_EXPONENT = 64
 MAX_NUMBER = 1 << 128
 _POWERS = frozenset({"Pow", "PowByNatural", "FloatPow", "LShift"})
@@ -23,6 +25,10 @@ _TEXT = re.compile(r"(?!.*__)[\w .-]*\Z", re.ASCII)
 _NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.Load, ast.operator,
     ast.unaryop, ast.boolop, ast.cmpop,
+)  # fmt: skip
+_LITERAL = (
+    ast.Expression, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant, ast.Name, ast.Load, ast.UnaryOp, ast.USub,
+    ast.UAdd, ast.BinOp, ast.Sub, ast.Add,
 )  # fmt: skip
 
 
@@ -47,6 +53,23 @@ def problem(text: str, *, functions: Set[str], methods: Set[str] = frozenset(), 
         if found is not None:
             return found
     return None
+
+
+def acts(text: str) -> str | None:
+    """What evaluating `text` would do besides making plain values, in a few words; None where it would do nothing else.
+
+    Text that is no expression, or only a name, is none that does anything.
+    """
+    if len(text) > MAX_LITERAL:
+        return "more text than in any real one"
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError:
+        return None
+    except (ValueError, RecursionError, MemoryError):
+        return "something that nobody can read"
+    odd = next((n for n in ast.walk(tree) if not isinstance(n, _LITERAL)), None)
+    return None if odd is None else f"{type(odd).__name__.lower()} in an expression"
 
 
 def _odd(node: ast.AST, functions: Set[str], methods: Set[str], subscripts: bool) -> str | None:
@@ -85,4 +108,4 @@ def _large(tree: ast.AST, most: int = MAX_EXPONENT) -> bool:
     return any(isinstance(n, int | float) and abs(n) > most for n in numbers)
 
 
-__all__ = ["problem"]
+__all__ = ["acts", "problem"]

@@ -45,6 +45,11 @@ class Vector:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A table of a kind that another field says: where it begins, for `scalar` and `vector`."""
+
+
+@dataclass(frozen=True)
 class Tables:
     """A vector of tables, or of texts."""
 
@@ -61,7 +66,7 @@ class Union:
 class Table:
     """The fields of a table, in the order of its schema."""
 
-    def __init__(self, name: str, *fields: Scalar | Text | Vector | Tables | Table | Union) -> None:
+    def __init__(self, name: str, *fields: Scalar | Text | Vector | Tables | Table | Union | Place) -> None:
         self.name = name
         self.fields = fields
 
@@ -95,6 +100,20 @@ def read(data: bytes, table: Table) -> list[Any]:
     return _Reader(data).table(0, table, 0)
 
 
+def scalar(data: bytes, place: int, slot: int, code: str) -> Any:
+    """A number in the table at `place`, nothing where it is left out. Raises FlatBufferError."""
+    reader = _Reader(data)
+    at = reader.slot(place, slot)
+    return reader.number(code, at) if at else 0
+
+
+def numbers(data: bytes, place: int, slot: int, code: str) -> list[Any]:
+    """A vector of numbers in the table at `place`, empty where it is left out. Raises FlatBufferError."""
+    reader = _Reader(data)
+    at = reader.slot(place, slot)
+    return list(reader.vector(at, code).values()) if at else []
+
+
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -115,6 +134,15 @@ class _Reader:
         if self.left < 0:
             raise FlatBufferError("The buffer has more tables than are followed.")
         return at + distance
+
+    def slot(self, start: int, index: int) -> int:
+        """Where a field of the table at `start` lies; 0 where it is left out."""
+        fields = start - self.number("i", start)
+        length, size = self.number("H", fields), self.number("H", fields + 2)
+        inside = self.number("H", fields + 4 + 2 * index) if 6 + 2 * index <= length else 0
+        if inside and not 4 <= inside < size:
+            raise FlatBufferError("A field of a table lies outside of it.")
+        return int(start + inside) if inside else 0
 
     def table(self, at: int, table: Table, depth: int) -> list[Any]:
         """The table that the offset at `at` leads to."""
@@ -152,6 +180,8 @@ class _Reader:
             return self.table(at, field, depth + 1)
         if isinstance(field, Text):
             return self.text(at)
+        if isinstance(field, Place):
+            return self.follow(at)
         if isinstance(field, Vector):
             return self.vector(at, field.code)
         one: Callable[[int], Any] = (

@@ -65,6 +65,8 @@ class Hdf5File:
     datasets: list[Dataset] = field(default_factory=list)
     links: list[tuple[str, Link]] = field(default_factory=list)
     """Every link that is not a hard one, with its path."""
+    objects: list[tuple[str, bytes]] = field(default_factory=list)
+    """(dataset, value) of what PyTables, and pandas with it, unpickles when the dataset is read."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """(where, sentence): what was not read, or on what readers could differ."""
     digest: str = ""
@@ -185,6 +187,7 @@ class _Reader:
             self.file.doubt(path, "Two things in one group have the same name.")
         if messages.LAYOUT in by_kind and messages.DATATYPE in by_kind:
             self._dataset(path, by_kind)
+            self._objects(path)
         return links
 
     def _messages(self, blocks: Blocks, address: int) -> Iterator[tuple[int, bytes, int]]:
@@ -323,6 +326,31 @@ class _Reader:
         self.file.datasets.append(
             Dataset(path, kind, (0,) if shape is None else shape, layout, through, external, stored)
         )
+
+    def _objects(self, path: str) -> None:
+        """Values of variable length that are pickles, as an attribute says (`tables/atom.py`, `ObjectAtom`)."""
+        said = self.file.attributes.get(path, {}).get("PSEUDOATOM")
+        if said is None or not any(v.split(b"\0")[0] == b"object" for v in said.values):
+            return
+        dataset = self.file.datasets[-1]
+        unread = bool(dataset.filters) or dataset.layout.indexed or dataset.layout.kind == "compact"
+        if dataset.kind.kind != "vlen" or unread or dataset.external:
+            self.file.doubt(path, "It holds objects, which PyTables unpickles, in a way that is not read here.")
+            return
+        step = 8 + self.blocks.offset_size
+        for offset, size in dataset.blocks:
+            rows = self.view.read(offset, min(size, 64 << 20))
+            for at in range(0, len(rows) - step + 1, step):
+                count = int.from_bytes(rows[at : at + 4], "little")
+                address = self.blocks.offset(rows, at + 4)
+                index = int.from_bytes(rows[at + step - 4 : at + step], "little")
+                if count and index:
+                    value = self.blocks.global_object(address, index)[:count]
+                    self._values += len(value)
+                    if self._values > MAX_VALUES or len(self.file.objects) > MAX_ATTRIBUTES:
+                        raise Hdf5Error("It holds more values than any model's file.")
+                    self._digest.update(value)
+                    self.file.objects.append((path, value))
 
     def _stored(self, path: str, layout: Layout) -> Iterator[tuple[int, int]]:
         blocks, start = self.blocks, self.file.start

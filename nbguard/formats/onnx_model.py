@@ -9,12 +9,12 @@ a test compares the field numbers with those of the installed library.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
 
+from nbguard.formats import onnx_tensors
+from nbguard.formats.onnx_tensors import BITS, HIGH, MAX_DIMENSIONS, WIDTHS, External, OnnxError
 from nbguard.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Field, WireError, fields, signed, varints
 from nbguard.formats.view import View
 
@@ -23,21 +23,13 @@ MAX_DEPTH = 64
 MAX_TEXT = 1 << 20
 """Bytes of a name, a key or a string attribute that is kept."""
 MAX_TENSORS = 1_000_000
+MAX_EXPANDED = 10_000_000
+"""Nodes of a graph once every call of the model's own functions is replaced by its body, as runtimes do."""
 MAX_STRINGS = 100_000
 """String attributes of operators from outside of the standard that are kept."""
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training"})
 """Domains of operators that the ONNX standard defines: they compute, and reach nothing outside."""
-
-BITS = {
-    1: ("float32", 32), 2: ("uint8", 8), 3: ("int8", 8), 4: ("uint16", 16), 5: ("int16", 16), 6: ("int32", 32),
-    7: ("int64", 64), 8: ("string", 0), 9: ("bool", 8), 10: ("float16", 16), 11: ("float64", 64), 12: ("uint32", 32),
-    13: ("uint64", 64), 14: ("complex64", 64), 15: ("complex128", 128), 16: ("bfloat16", 16), 17: ("float8e4m3fn", 8),
-    18: ("float8e4m3fnuz", 8), 19: ("float8e5m2", 8), 20: ("float8e5m2fnuz", 8), 21: ("uint4", 4), 22: ("int4", 4),
-    23: ("float4e2m1", 4), 24: ("float8e8m0", 8), 25: ("uint2", 2), 26: ("int2", 2), 27: ("float6e2m3", 6),
-    28: ("float6e3m2", 6),
-}  # fmt: skip
-"""`TensorProto.DataType` → (name, bits of one element)."""
 
 FIELDS: dict[str, dict[int, int]] = {
     "ModelProto": {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES,
@@ -61,27 +53,8 @@ _UNPACKED = {
     ("TensorProto", 10): FIXED64, ("TensorProto", 11): VARINT, ("SparseTensorProto", 3): VARINT,
     ("AttributeProto", 7): FIXED32, ("AttributeProto", 8): VARINT,
 }  # fmt: skip
-
-
-_NUMBER = re.compile(r"[0-9]{0,18}")
-
-
-class OnnxError(WireError):
-    """No ONNX model, or one that cannot be told. The message is one plain sentence."""
-
-
-@dataclass(frozen=True)
-class External:
-    """Data of one tensor in another file."""
-
-    tensor: str
-    location: str
-    """Path, relative to the model's folder. Hostile."""
-    offset: int
-    length: int | None
-    """None: to the end of the file."""
-    needed: int
-    """Bytes that the tensor's shape and type ask for."""
+_Key = tuple[str, str, str]
+"""(domain, name, overload) of an operator or function."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +122,9 @@ class _Walk:
         self.view = view
         self.budget = Budget()
         self.found = OnnxModel()
+        self.calls: Counter[_Key] = Counter()
+        """What the graph or function that is being read calls."""
+        self.bodies: dict[_Key, Counter[_Key]] = {}
 
     def fields(self, message: str, start: int, end: int, *, once: tuple[int, ...] = ()) -> list[Field]:
         """All fields, known by number and wire type; those in `once` at most one time, since readers merge repeats."""
@@ -198,6 +174,32 @@ class _Walk:
                         self.inner(part, self.graph, 0)
             elif found.number == 25:
                 self.inner(found, self.function, 0)
+        self.expanded()
+
+    def expanded(self) -> None:
+        """Functions that call themselves never end, and a few that call each other twice grow beyond all memory."""
+        sizes: dict[_Key, int] = {}
+        pending = [(key, False) for key in self.bodies]
+        open_: set[_Key] = set()
+        while pending:
+            key, done = pending.pop()
+            called = [k for k in self.bodies[key] if k in self.bodies]
+            if done:
+                open_.discard(key)
+                sizes[key] = min(sum(n * sizes.get(k, 1) for k, n in self.bodies[key].items()), 2 * MAX_EXPANDED)
+            elif key not in sizes:
+                open_.add(key)
+                if any(k in open_ for k in called):
+                    self.found.problems.append(("onnx.recursion", "Functions in it call each other without an end."))
+                    return
+                pending.append((key, True))
+                pending += [(k, False) for k in called if k not in sizes]
+        if sum(n * sizes.get(k, 1) for k, n in self.calls.items()) > MAX_EXPANDED or any(
+            size > MAX_EXPANDED for size in sizes.values()
+        ):
+            self.found.problems.append(
+                ("onnx.expansion", "Functions in it call each other so often that no memory holds the whole graph.")
+            )
 
     def opset(self, found: Field) -> None:
         domain, version = "", 0
@@ -229,31 +231,42 @@ class _Walk:
                 self.inner(found, self.sparse, depth)
 
     def function(self, start: int, end: int, depth: int) -> None:
-        name = domain = ""
+        name = domain = overload = ""
+        outer, self.calls = self.calls, Counter()
         for found in self.fields("FunctionProto", start, end, once=(1, 10, 13)):
             if found.number == 1:
                 name = self.text(found)
             elif found.number == 10:
                 domain = self.text(found)
+            elif found.number == 13:
+                overload = self.text(found)
             elif found.number == 7:
                 self.inner(found, self.node, depth)
             elif found.number == 9:
                 self.opset(found)
             elif found.number == 11:
                 self.inner(found, lambda start, end, depth: self.attribute(start, end, depth, None), depth)
+        domain = "" if domain == "ai.onnx" else domain
+        if (domain, name, overload) in self.bodies:
+            self.found.problems.append(("onnx.duplicate", f"The function {name[:100]} is there twice."))
+        self.bodies[domain, name, overload] = self.calls
+        self.calls = outer
         self.found.functions.add((domain, name))
 
     def node(self, start: int, end: int, depth: int) -> None:
-        operator = domain = ""
+        operator = domain = overload = ""
         attributes = []
         for found in self.fields("NodeProto", start, end, once=(3, 4, 7, 8)):
             if found.number == 4:
                 operator = self.text(found)
             elif found.number == 7:
                 domain = self.text(found)
+            elif found.number == 8:
+                overload = self.text(found)
             elif found.number == 5:
                 attributes.append(found)
         domain = "" if domain == "ai.onnx" else domain
+        self.calls[domain, operator, overload] += 1
         self.found.operators[domain, operator] += 1
         of = None if domain in STANDARD else (domain, operator)
         for found in attributes:
@@ -285,11 +298,13 @@ class _Walk:
     def tensor(self, start: int, end: int, depth: int) -> None:
         name, kind, dims, external, outside = "", 0, [], [], False
         raw: Field | None = None
-        typed = 0
+        typed: dict[int, tuple[int, int]] = {}
         for found in self.fields("TensorProto", start, end, once=(2, 3, 8, 9, 14)):
             match found.number:
                 case 1:
                     dims += [found.value] if found.wire == VARINT else self.packed(found)
+                    if len(dims) > MAX_DIMENSIONS:
+                        raise OnnxError("A tensor has more dimensions than any real one.")
                 case 2:
                     kind = found.value
                 case 3:
@@ -303,7 +318,8 @@ class _Walk:
                 case 14:
                     outside = found.value == 1
                 case 4 | 5 | 6 | 7 | 10 | 11:
-                    typed += found.length
+                    count, nbytes = typed.get(found.number, (0, 0))
+                    typed[found.number] = (count + self.count(found), nbytes + found.length)
         self._tensor(name, kind, [signed(d) for d in dims], raw, typed, external, outside)
 
     def packed(self, found: Field) -> list[int]:
@@ -311,13 +327,23 @@ class _Walk:
             raise OnnxError("A tensor has more dimensions than any real one.")
         return varints(self.view.read(found.start, found.length))
 
+    def count(self, found: Field) -> int:
+        """How many values a field of numbers holds, one by one or packed."""
+        if found.wire != BYTES or found.number == 6:
+            return 1
+        if found.number in WIDTHS:
+            return found.length // WIDTHS[found.number]
+        pieces = range(found.start, found.start + found.length, 1 << 20)
+        end = found.start + found.length
+        return sum(len(self.view.read(at, min(1 << 20, end - at)).translate(None, HIGH)) for at in pieces)
+
     def _tensor(
         self,
         name: str,
         kind: int,
         dims: list[int],
         raw: Field | None,
-        typed: int,
+        typed: dict[int, tuple[int, int]],
         external: list[tuple[str, str]],
         outside: bool,
     ) -> None:
@@ -327,31 +353,43 @@ class _Walk:
         if kind not in BITS:
             raise OnnxError(f"The tensor {name[:100]} is of a type that ONNX does not define.")
         called, bits = BITS[kind]
-        if any(d < 0 for d in dims) or prod(dims) * max(bits, 8) >= 1 << 62:
+        elements = onnx_tensors.elements(dims)
+        if elements is None or elements * max(bits, 8) >= 1 << 62:
             raise OnnxError(f"The tensor {name[:100]} has a shape that no memory holds.")
-        needed = (prod(dims) * bits + 7) // 8
+        needed = (elements * bits + 7) // 8
         if outside or external:
-            if not outside or raw is not None or typed:
+            if not outside or raw is not None or typed or not bits:
                 model.problems.append(
                     ("onnx.tensor-data", f"The tensor {name[:100]} is both in the file and in another one.")
                 )
-            model.external.append(_external(name, external, needed))
+            place, odd = onnx_tensors.external(name, external, needed)
+            if odd is not None:
+                model.problems.append(("onnx.external-key", odd))
+            model.external.append(place)
             return
-        if raw is not None and (typed or bits == 0 or raw.length != needed):
+        wrong = (
+            raw.length != needed or bool(typed) or not bits
+            if raw is not None
+            else onnx_tensors.miscounted(kind, elements, typed)
+        )
+        if wrong:
             model.problems.append(
                 ("onnx.tensor-size", f"The tensor {name[:100]} does not have the size that its shape says.")
             )
-        if raw is None and bits and not typed and needed:
-            model.problems.append(("onnx.tensor-size", f"The tensor {name[:100]} has a shape and no numbers."))
-        model.tensors.append((name[:500], called, raw.start if raw else 0, raw.length if raw else typed))
+        stored = raw.length if raw else sum(nbytes for _, nbytes in typed.values())
+        model.tensors.append((name[:500], called, raw.start if raw else 0, stored))
 
 
-def _external(name: str, entries: list[tuple[str, str]], needed: int) -> External:
-    told = dict(entries)
-    if len(told) != len(entries) or not told.get("location"):
-        raise OnnxError(f"The tensor {name[:100]} does not say in one way where its data lies.")
-    numbers = [told.get(key, "") for key in ("offset", "length")]
-    if not all(_NUMBER.fullmatch(n) for n in numbers):
-        raise OnnxError(f"The tensor {name[:100]} says where its data lies in something other than numbers.")
-    offset, length = (int(n) if n else None for n in numbers)
-    return External(name[:500], told["location"], offset or 0, length, needed)
+def read_tensor(view: View) -> OnnxModel:
+    """A `TensorProto` by itself, as ONNX's test data has them. Raises OnnxError."""
+    walk = _Walk(view)
+    try:
+        walk.tensor(0, view.size, 0)
+    except OnnxError:
+        raise
+    except WireError as error:
+        raise OnnxError(str(error)) from error
+    return walk.found
+
+
+__all__ = ["BITS", "External", "OnnxError", "OnnxModel", "Setting", "looks_like", "read_model", "read_tensor"]

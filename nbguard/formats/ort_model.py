@@ -13,7 +13,8 @@ from math import prod
 from typing import Any
 
 from nbguard.formats.flatbuffer import FlatBufferError, Numbers, Scalar, Table, Tables, Text, Vector, read
-from nbguard.formats.onnx_model import BITS, MAX_DEPTH, OnnxError, OnnxModel, Setting
+from nbguard.formats.onnx_model import MAX_DEPTH, OnnxModel, Setting
+from nbguard.formats.onnx_tensors import BITS, MAX_DIMENSIONS, OnnxError
 
 MAGIC = b"ORTM"
 """At offset 4."""
@@ -99,6 +100,8 @@ def _attribute(attribute: list[Any], of: tuple[str, str], found: OnnxModel, dept
 def _tensor(tensor: list[Any], found: OnnxModel) -> None:
     name, _, dims, kind, raw, texts, outside = tensor
     shown = (name or "")[:100]
+    if dims is not None and len(dims) > MAX_DIMENSIONS:
+        raise OnnxError(f"The tensor {shown} has more dimensions than any real one.")
     shape = list(dims.values()) if dims is not None else []
     if kind not in BITS:
         raise OnnxError(f"The tensor {shown} is of a type that ONNX does not define.")

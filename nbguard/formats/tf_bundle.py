@@ -102,7 +102,41 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += own + length
 
 
+_BYTES = {1: 4, 2: 8, 3: 4, 4: 1, 5: 2, 6: 1, 8: 8, 9: 8, 10: 1, 14: 2, 17: 2, 18: 16, 19: 2, 22: 4, 23: 8}
+"""Bytes of one element, by `DataType`; the others take as many as they need."""
+
+
 def _entry(key: bytes, value: bytes) -> Entry:
-    numbers = {f.number: f.value for f in protobuf.fields(BytesView(value), 0, len(value)) if f.wire == protobuf.VARINT}
+    """`BundleEntryProto`: type, shape, shard, offset, size, check sum, slices."""
+    numbers: dict[int, int] = {}
+    elements, sliced = 1, False
+    view = BytesView(value)
+    for found in protobuf.fields(view, 0, len(value)):
+        if found.wire == protobuf.VARINT:
+            numbers[found.number] = protobuf.signed(found.value)
+        elif found.number == 2 and found.wire == protobuf.BYTES:
+            elements = _elements(view, found)
+        sliced = sliced or found.number == 7
     name = key.decode("utf-8", "backslashreplace")
-    return Entry(name, numbers.get(1, 0), numbers.get(3, 0), numbers.get(4, 0), numbers.get(5, 0))
+    entry = Entry(name, numbers.get(1, 0), numbers.get(3, 0), numbers.get(4, 0), numbers.get(5, 0))
+    if min(entry.shard, entry.offset, entry.size) < 0 or elements < 0:
+        raise BundleError("The checkpoint's index holds a place before the beginning of a file.")
+    width = _BYTES.get(entry.kind)
+    if width is not None and not sliced and entry.size != width * elements:
+        raise BundleError(f"The tensor {name[:100]} does not have the size that its shape says.")
+    return entry
+
+
+def _elements(view: View, outer: protobuf.Field) -> int:
+    """Of a `TensorShapeProto`; below zero where one of its sizes is."""
+    out = 1
+    for dim in protobuf.fields(view, outer.start, outer.start + outer.length):
+        if dim.number != 2 or dim.wire != protobuf.BYTES:
+            continue
+        size = 0
+        for part in protobuf.fields(view, dim.start, dim.start + dim.length):
+            size = protobuf.signed(part.value) if part.number == 1 and part.wire == protobuf.VARINT else size
+        out *= size
+        if size < 0 or out >= 1 << 62:
+            return -1
+    return out

@@ -38,6 +38,8 @@ class Node:
     """Functions of the library that it may call."""
     texts: tuple[tuple[str, bytes], ...]
     """(attribute, value) of texts, those in constant tensors included."""
+    left_open: frozenset[str] = frozenset()
+    """Attributes of a function's operation that its caller fills in."""
 
     def text(self, attribute: str) -> bytes | None:
         return next((value for name, value in self.texts if name == attribute), None)
@@ -59,6 +61,10 @@ class MetaGraph:
     functions: dict[str, Graph] = field(default_factory=dict)
     assets: dict[str, str] = field(default_factory=dict)
     """Tensor → file name in the folder `assets`."""
+    files: list[str] = field(default_factory=list)
+    """Every file name of an asset, also where two belong to one tensor."""
+    outputs: set[str] = field(default_factory=set)
+    """Operations that a signature of the graph gives results of."""
     objects: list[tuple[str, str]] = field(default_factory=list)
     """(identifier, metadata) of the objects that were saved."""
     constants: dict[int, str] = field(default_factory=dict)
@@ -142,6 +148,7 @@ class _Reader:
         inputs: list[str] = []
         functions: list[str] = []
         texts: list[tuple[str, bytes]] = []
+        left_open: list[str] = []
         for found in self.inside(outer):
             if found.number in (1, 2):
                 if found.number in seen:
@@ -151,13 +158,20 @@ class _Reader:
                 inputs.append(self.text(found))
             elif found.number == 5:
                 name, value = self.pair(found)
-                if value is not None:
-                    self.attribute(name, value, functions, texts)
-        return Node(seen.get(1, ""), seen.get(2, ""), tuple(inputs), tuple(functions), tuple(texts))
+                if value is not None and self.attribute(name, value, functions, texts):
+                    left_open.append(name)
+        return Node(
+            seen.get(1, ""), seen.get(2, ""), tuple(inputs), tuple(functions), tuple(texts), frozenset(left_open)
+        )
 
-    def attribute(self, name: str, value: Field, functions: list[str], texts: list[tuple[str, bytes]]) -> None:
-        """Texts and functions of an `AttrValue`, or of its list."""
+    def attribute(self, name: str, value: Field, functions: list[str], texts: list[tuple[str, bytes]]) -> bool:
+        """Texts and functions of an `AttrValue`, or of its list; whether the caller of the function fills it in."""
+        several = False
+        left_open = False
         for found in self.inside(value):
+            if several:
+                raise WireError("An attribute of an operation has two values.")
+            several = True
             if found.number == 1:
                 for item in self.inside(found):
                     if item.number == 2:
@@ -170,17 +184,26 @@ class _Reader:
                 texts.append((name, self.value(found)))
             elif found.number == 8:
                 self.tensor(name, found, texts)
+            elif found.number == 9:
+                left_open = True
             elif found.number == 10:
                 functions += [self.text(f) for f in self.inside(found) if f.number == 1]
+        return left_open
 
     def tensor(self, name: str, outer: Field, texts: list[tuple[str, bytes]]) -> None:
+        """The texts of a constant, one by one or packed (`Tensor::FromProto`, `DecodeStringList`)."""
         kind = 0
         values: list[bytes] = []
+        packed: Field | None = None
         for found in self.inside(outer):
             if found.number == 1 and found.wire == VARINT:
                 kind = found.value
+            elif found.number == 4 and found.wire == BYTES:
+                packed = found
             elif found.number == 8 and found.wire == BYTES and len(values) < 10_000:
                 values.append(self.value(found))
+        if kind == STRING and packed is not None:
+            values += _unpacked(self.raw(packed))
         if kind == STRING:
             texts += [(name, v) for v in values]
 
@@ -191,19 +214,42 @@ class _Reader:
         for found in self.inside(outer):
             if found.number == 2:
                 self.graph(found.start, found.start + found.length, meta.graph, meta.functions)
+            elif found.number == 4:
+                self.collection(found, meta)
+            elif found.number == 5:
+                self.signature(found, meta)
             elif found.number == 6:
-                self.asset(found, meta)
+                self.asset(found.start, found.start + found.length, meta)
             elif found.number == 7:
                 self.objects(found, meta)
         return meta
 
-    def asset(self, outer: Field, meta: MetaGraph) -> None:
+    def collection(self, outer: Field, meta: MetaGraph) -> None:
+        """TensorFlow 1 keeps its assets in a collection (`saved_model/builder_impl.py`)."""
+        name, value = self.pair(outer)
+        for kind in self.inside(value) if value is not None and name == "saved_model_assets" else ():
+            for held in self.inside(kind) if kind.number == 5 else ():
+                for part in self.inside(held) if held.number == 1 else ():
+                    if part.number == 2:
+                        self.asset(part.start, part.start + part.length, meta)
+
+    def signature(self, outer: Field, meta: MetaGraph) -> None:
+        _, value = self.pair(outer)
+        for found in self.inside(value) if value is not None else ():
+            if found.number == 2:
+                _, tensor = self.pair(found)
+                names = [self.text(f) for f in self.inside(tensor) if f.number == 1] if tensor is not None else []
+                meta.outputs |= {n.partition(":")[0] for n in names}
+
+    def asset(self, start: int, end: int, meta: MetaGraph) -> None:
         tensor = file = ""
-        for found in self.inside(outer):
+        for found in self.fields(start, end):
             if found.number == 1:
-                tensor = "".join(self.text(f) for f in self.inside(found) if f.number == 1)
+                for part in self.inside(found):
+                    tensor = self.text(part) if part.number == 1 else tensor
             elif found.number == 2:
                 file = self.text(found)
+        meta.files.append(file)
         meta.assets[tensor.partition(":")[0]] = file
 
     def objects(self, outer: Field, meta: MetaGraph) -> None:
@@ -229,6 +275,27 @@ class _Reader:
                 for part in self.inside(found):
                     if part.number == 1:
                         meta.constants[number] = self.text(part)
+            elif found.number == 12:
+                for part in self.inside(found):
+                    if part.number == 1:
+                        meta.constants[number] = self.text(part).partition(":")[0]
+
+
+def _unpacked(data: bytes) -> list[bytes]:
+    """Texts that lie end to end behind all of their lengths. Raises WireError."""
+    lengths: list[int] = []
+    at = total = 0
+    while at + total < len(data):
+        length, at = protobuf.varint(data, at)
+        lengths.append(length)
+        total += length
+    if at + total != len(data) or len(lengths) > 1_000_000:
+        raise WireError("The texts of a constant do not fill the room that they have.")
+    found = []
+    for length in lengths[:10_000]:
+        found.append(data[at : at + min(length, MAX_VALUE)])
+        at += length
+    return found
 
 
 def read_saved_model(view: View) -> list[MetaGraph]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from nbguard.artifact.folders import blob_folder
+from nbguard.artifact.model import NotScanned
 from nbguard.artifact.sources import Opened, OpenedFile, open_files
 from nbguard.errors import TargetError
 from nbguard.formats import coreml_model, ncnn_param, onnx_model, openvino_ir
@@ -51,6 +52,9 @@ def plain_location(location: str) -> str | None:
 def beside(opened: Opened, *, folder: str | None = None) -> Opened:
     """The same, with the data files that a model names below its folder, as far as they are there.
 
+    One that is there and cannot be opened, since it is a link that leads elsewhere, makes the whole unverifiable: a
+    loader may follow it.
+
     Args:
         folder: where the model lies, as its loader sees it; by default, where the opened file lies.
     """
@@ -60,10 +64,16 @@ def beside(opened: Opened, *, folder: str | None = None) -> Opened:
     if place is None:
         return opened
     found: list[OpenedFile] = []
+    closed: list[NotScanned] = []
     for name in data_files(opened.files[0]):
-        with contextlib.suppress(TargetError):  # the scan says that it is missing
+        try:
             found.append(open_below(place, name))
-    return replace(opened, files=(*opened.files, *found)) if found else opened
+        except TargetError as error:  # the scan says that it is missing
+            if os.path.lexists(os.path.join(place, name)):
+                closed.append(NotScanned(name, str(error)))
+    if not found and not closed:
+        return opened
+    return replace(opened, files=(*opened.files, *found), unreachable=(*opened.unreachable, *closed))
 
 
 def open_below(folder: str, name: str) -> OpenedFile:

@@ -27,6 +27,8 @@ LEVELS = ("data", "library", "unknown", "gadget")
 """From harmless to worst; merging two uses of one global keeps the worse."""
 _RECORDS = ("findings", "programs", "globals", "calls", "code", "native", "not_scanned")
 """Attributes that are lists of flat records."""
+MOST = 1000
+"""Findings of one file; a hostile one could have millions of the same kind."""
 MEANING = "What could not be read may hold anything, so that nobody can say what loading it would do."
 REMEDY = "Get the file again from its publisher. If it is the same there, ask for the model as safetensors."
 
@@ -62,7 +64,9 @@ class Facts:
     """Code that this file names: `py:relative/path.py` beside it, `repo:org/name/path.py` in another repository."""
 
     def add(self, finding: Finding, verdict: Verdict) -> None:
-        """Record a finding that means at least `verdict`."""
+        """Record a finding that means at least `verdict`. Beyond `MOST`, only what makes it worse is kept."""
+        if len(self.findings) >= MOST and verdict <= self.verdict:
+            return
         self.findings.append(finding)
         self.verdict = max(self.verdict, verdict)
 

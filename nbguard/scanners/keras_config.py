@@ -32,6 +32,8 @@ _PLAIN = frozenset(
 )  # fmt: skip
 """Values in the clothes of an object."""
 _VOCABULARIES = frozenset({"StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"})
+_PATHS = ("vocabulary", "merges", "filepath", "vocabulary_path", "merges_path", "filename", "file_path")
+"""Keys by which layers and tokenizers of the family take files, in the Hub's libraries too."""
 _AWAY = re.compile(r"[a-zA-Z][\w+.-]*://|/|~|\\|[A-Za-z]:|.*(^|[/\\])\.\.([/\\]|$)")
 """A path that leads out of the model."""
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
@@ -93,8 +95,8 @@ class _Judge:
         if module is not None and not (isinstance(module, str) and (not module or _MODULE.match(module))):
             self.unclear("A class is looked for in a module whose name is none.", repr(module))
             return
-        self.special(name, inner)
         plain = name.rpartition(">")[2]
+        self.special(plain, inner)
         if name.startswith("Custom>") and plain in self.rules["classes"]:
             name = plain  # how Keras 2 writes its own optimizers
         own = spelled.partition(".")[0] in self.rules["packages"] or not spelled
@@ -103,6 +105,10 @@ class _Judge:
             self.use(spelled or "keras", name, "newobj", "data", "a class of Keras itself")
             if isinstance(registered, str) and registered not in (name, ""):
                 self.custom(spelled, registered, "newobj")
+        elif own and plain in self.rules["functions"] and spelled in self.rules["function_modules"]:
+            self.use(spelled, plain, "named", "data", "a function of Keras that computes")
+        elif spelled and ((own and plain[:1].islower()) or spelled.partition(".")[0] in _OPEN):
+            self.gadget(spelled, plain, node)  # a function in the clothes of a class, which Keras hands out as it is
         elif own and spelled and not self._custom(registered):
             level, why = "library", "a class of a package that Keras imports from by itself"
             if spelled.startswith(("tensorflow", "keras.utils", "keras.saving", "keras.src.utils")):
@@ -153,6 +159,10 @@ class _Judge:
             self.tensorflow_call(str(inner.get("function", inner.get("method_name", "getitem"))))
         elif name in ("JaxLayer", "FlaxLayer"):
             self.review("keras.foreign-layer", f"The layer {name} calls functions that are no part of Keras.")
+        else:
+            for key in _PATHS:
+                if isinstance(inner.get(key), str) and _AWAY.match(inner[key]):
+                    self.path("keras.file", name[:100], inner[key], "takes something from the file")
 
     # what is done about it
 
@@ -194,7 +204,7 @@ class _Judge:
                 Severity.HIGH if away else Severity.MEDIUM,
                 self.job.path,
                 self.place,
-                f"The layer {name} {does} {text[:200]}.",
+                f"The layer {name} {does} {text[:200]}."[:400],
                 meaning="What lies there was not looked at; a file of yours, or an address, can get into the model.",
                 remedy=f"Do not load it. {SAFE_MODE}",
             ),

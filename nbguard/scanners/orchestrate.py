@@ -24,6 +24,7 @@ from nbguard.scanners.facts import Facts, merge_globals
 from nbguard.scanners.pool import POOL, Wanted, scan_files
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
+from nbguard.scanners.shards import compare
 from nbguard.scanners.source.across import join
 from nbguard.scanners.worker import MAX_FILES
 
@@ -66,6 +67,7 @@ def scan_opened(
     join(facts)
     resolve(opened, facts)
     settle(opened, facts)
+    compare(opened, facts)
     inert = {path for path, found in facts.items() if _is_inert(path, found, opened, facts)}
     for file in opened.files:
         if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from nbguard.formats.protobuf import WireError
 from nbguard.formats.tf_graph import Graph, MetaGraph, Node
 from nbguard.scanners.tables import table
 
-MAX_STEPS = 20_000_000
+MAX_STEPS = 5_000_000
 """Inputs that are followed, all together."""
 SAVING = re.compile(rb"(|\.part|part|_temp(_[0-9a-f]{32})?/part|_temp|model|\^s3://\.\*|\^gs://\.\*)\Z")
 """What TensorFlow's own savers put together with the path that they are given (`training/saver.py`,
@@ -42,6 +43,8 @@ class _Scope:
         self.nodes = graph.nodes
         self.arguments = {name: number for number, name in enumerate(graph.arguments)}
         self.by_name = {node.name: node for node in graph.nodes}
+        if len(self.by_name) != len(graph.nodes) or self.by_name.keys() & self.arguments.keys():
+            raise WireError("Two operations in one graph have the same name.")
         self.assigned: dict[str, list[str]] = {}
         """Variable → what is assigned to it."""
         for node in graph.nodes:
@@ -74,6 +77,32 @@ class _Flow:
         """Function → (operation in it, number of the argument that its path comes from)."""
         self.found: dict[FileUse, None] = {}
         self.steps = MAX_STEPS
+        self.fetched = self._behind(meta.outputs)
+
+    def _behind(self, outputs: set[str]) -> set[str]:
+        """Every operation that the graph's signatures run, those included that only have to be done before."""
+        pending, seen = list(outputs), set[str]()
+        by_name = self.scopes[0].by_name
+        while pending:
+            name = pending.pop()
+            if name not in seen and name in by_name:
+                seen.add(name)
+                pending += [i.removeprefix("^").partition(":")[0] for i in by_name[name].inputs]
+        return seen
+
+    def _is_asset(self, scope: _Scope, op: str, reader: Node, source: Node) -> bool:
+        """Whether the constant stands for a file among the assets, whose place is put in while the model is loaded.
+
+        TensorFlow 2 writes no text into it; TensorFlow 1 leaves the path that the file had where it was saved, and puts
+        the asset's in its place only for the operations that initialise.
+        """
+        if scope.name or source.name not in self.meta.assets:
+            return False
+        texts = [value for attribute, value in source.texts if attribute == "value" and value]
+        base = self.meta.assets[source.name].rpartition("/")[2].encode("utf-8", "surrogatepass")
+        same = all(re.split(rb"[/\\\\]", text)[-1] == base for text in texts)
+        fills = op in _FILLS and not scope.name and reader.name not in self.fetched
+        return not texts or (same and fills) or all(text == base for text in texts)
 
     def uses(self) -> list[FileUse]:
         changed = True
@@ -103,7 +132,7 @@ class _Flow:
 
     def _follow(self, scope: _Scope, node: Node, op: str, inputs: tuple[str, ...]) -> bool:
         """Note where a path comes from; True where an argument of this function is a new one."""
-        origin = self._origin(scope, inputs)
+        origin = self._origin(scope, inputs, op, node)
         where = f"{scope.name}/{node.name}" if scope.name else node.name
         for path in origin.constants:
             self.found[FileUse(op, where, path)] = None
@@ -116,7 +145,7 @@ class _Flow:
         sinks |= new
         return bool(new)
 
-    def _origin(self, scope: _Scope, inputs: tuple[str, ...]) -> _Origin:
+    def _origin(self, scope: _Scope, inputs: tuple[str, ...], op: str, reader: Node) -> _Origin:
         """What `inputs` are made of."""
         pending, seen = list(_names(inputs)), set[str]()
         origin = _Origin()
@@ -134,7 +163,7 @@ class _Flow:
                 origin.computed = origin.computed or name not in scope.arguments
             elif source.op == "Const":
                 texts = [value for attribute, value in source.texts if attribute == "value"]
-                asset = not scope.name and name in self.meta.assets
+                asset = self._is_asset(scope, op, reader, source)
                 origin.constants += [] if asset else texts
                 origin.computed = origin.computed or not (texts or asset)
             elif source.op == "VarHandleOp":
@@ -142,7 +171,9 @@ class _Flow:
                 origin.computed = origin.computed or name not in scope.assigned  # a checkpoint fills it
             else:
                 origin.given = origin.given or source.op.startswith("Placeholder")
-                origin.computed = origin.computed or source.op not in _JOINS
+                origin.computed = origin.computed or source.op not in _JOINS or bool(source.left_open - {"T", "N"})
+                if source.op == "StringJoin":  # what stands between the parts is part of the path too
+                    origin.constants += [v for attribute, v in source.texts if attribute == "separator" and v]
                 pending += _names(source.inputs[:1] if source.op == "ShardedFilename" else source.inputs)
         return origin
 
@@ -159,6 +190,8 @@ class _Flow:
                     self.found[FileUse(op, function, value)] = None
 
 
+_FILLS = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})
+"""Operations that fill a table from a file of the assets."""
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 """Operations whose inputs are the arguments of the function that they call, one for one."""
 _JOINS = frozenset(

@@ -41,9 +41,9 @@ def rules(report: Report) -> list[str]:
     return [f.rule for f in report.findings]
 
 
-@pytest.mark.parametrize("domain", ["", "ai.onnx.ml", "com.microsoft"])
-def test_operators_of_the_standard_and_the_runtime_are_safe(tmp_path: Path, domain: str) -> None:
-    report = save(tmp_path / "model.onnx", node("Relu", domain))
+@pytest.mark.parametrize(("operator", "domain"), [("Relu", ""), ("Scaler", "ai.onnx.ml"), ("Gelu", "com.microsoft")])
+def test_operators_of_the_standard_and_the_runtime_are_safe(tmp_path: Path, operator: str, domain: str) -> None:
+    report = save(tmp_path / "model.onnx", node(operator, domain))
     assert (report.verdict, report.files[0].format) == (Verdict.SAFE, "onnx")
 
 

@@ -254,6 +254,7 @@ def test_a_sharded_index_takes_its_files_with_it(tmp_path: Path) -> None:
     names = ["m.weights.json", "m_00000.weights.h5"]
     with open_files(str(tmp_path), names, target="m.weights.json", kind="path") as opened:
         assert scan_opened(opened).verdict is Verdict.DANGER
-    (tmp_path / "m.weights.json").write_text(json.dumps({"weight_map": {"/a": "../elsewhere.h5"}}))
-    with open_files(str(tmp_path), names[:1], target="m.weights.json", kind="path") as opened:
-        assert scan_opened(opened).verdict is Verdict.UNVERIFIABLE
+    for name, verdict in (("elsewhere.h5", Verdict.UNVERIFIABLE), ("../elsewhere.h5", Verdict.DANGER)):
+        (tmp_path / "m.weights.json").write_text(json.dumps({"weight_map": {"/a": name}}))
+        with open_files(str(tmp_path), names[:1], target="m.weights.json", kind="path") as opened:
+            assert scan_opened(opened).verdict is verdict

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from lite_forge import flex, lite
 from tf_forge import constant, field, graph, node, saved_model, varint
 
 from nbguard.artifact.sources import open_bytes
@@ -177,59 +177,6 @@ def test_a_frozen_graph_is_told_by_its_content() -> None:
     bad = graph([X, node("bad", "WriteFile", "x")])
     for name in ("frozen.pb", "model.bin", "graph"):
         assert look(bad, name).verdict is Verdict.DANGER
-
-
-def lite(**changes: Any) -> bytes:
-    """A TensorFlow Lite model of one operation, with the flatbuffers library."""
-    import flatbuffers
-
-    wanted = {"custom": None, "input": 0, "buffer": 1, "size": 16, "opcode": 0, "options": b"", **changes}
-    b = flatbuffers.Builder(256)
-
-    def vector(items: list[int], put: Any = None) -> int:
-        b.StartVector(4, len(items), 4)
-        for item in reversed(items):
-            (put or b.PrependInt32)(item)
-        return int(b.EndVector())
-
-    def tables(items: list[int]) -> int:
-        return vector(items, b.PrependUOffsetTRelative)
-
-    def table(slots: dict[int, tuple[str, int]], count: int) -> int:
-        b.StartObject(count)
-        for slot, (kind, value) in slots.items():
-            getattr(b, f"Prepend{kind}Slot")(slot, value, 0)
-        return int(b.EndObject())
-
-    ref = "UOffsetTRelative"
-    name = b.CreateString(wanted["custom"]) if wanted["custom"] else None
-    code = {0: ("Int8", 32 if name else 9), 3: ("Int32", 32 if name else 9)}
-    codes = tables([table({**code, **({1: (ref, name)} if name else {})}, 4)])
-    data = b.CreateByteVector(bytes(wanted["size"]))
-    buffers = tables([table({}, 3), table({0: (ref, data)}, 3)])
-    shape = vector([4])
-    called = b.CreateString("w")
-    tensor = table({0: (ref, shape), 1: ("Int8", 0), 2: ("Uint32", wanted["buffer"]), 3: (ref, called)}, 11)
-    tensors = tables([tensor])
-    ends = vector([0])
-    inputs = vector([wanted["input"]])
-    options = b.CreateByteVector(wanted["options"])
-    operator = {0: ("Uint32", wanted["opcode"]), 1: (ref, inputs), 2: (ref, ends), 5: (ref, options)}
-    operators = tables([table(operator, 14)])
-    subgraphs = tables([table({0: (ref, tensors), 1: (ref, ends), 2: (ref, ends), 3: (ref, operators)}, 6)])
-    b.Finish(table({0: ("Uint32", 3), 1: (ref, codes), 2: (ref, subgraphs), 4: (ref, buffers)}, 10), b"TFL3")
-    return bytes(b.Output())
-
-
-def flex(op: str, called: str | None = None) -> bytes:
-    """The options of a Flex operation: a FlexBuffer of its name and its definition."""
-    from flatbuffers import flexbuffers
-
-    builder = flexbuffers.Builder()
-    with builder.Vector():
-        builder.String(called or op)
-        builder.String(node("n", op).decode("latin-1"))
-    return bytes(builder.Finish())
 
 
 def test_a_lite_model_is_explained() -> None:

@@ -18,7 +18,7 @@ from nbguard.formats.hdf5_blocks import Hdf5Error
 from nbguard.formats.hdf5_messages import Attribute
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners import keras_config
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 
 BOMB = 1 << 30
@@ -50,6 +50,8 @@ class Hdf5Scanner:
             _dataset(job, dataset, facts)
         if tree.start:
             facts.regions = {"data": job.size - tree.start, "unknown": tree.start}
+        for path, value in tree.objects:
+            _unpickled(job, path, value, facts)
         facts.marks.append(tree.digest)
         for path, attributes in tree.attributes.items():
             for attribute in attributes.values():
@@ -62,6 +64,29 @@ class Hdf5Scanner:
 
 
 SCANNER = Hdf5Scanner()
+FORMATS = (
+    Format(
+        "hdf5",
+        "HDF5, weights among it",
+        (".h5", ".hdf5", ".weights.h5"),
+        "its signature, at the start or behind a block of the user's own",
+        "groups, attributes, links, filters, where the data lies and how large it claims to be, by a reader of our "
+        "own; pickles in attributes and in the values that PyTables unpickles",
+        "the data; references from data to other objects, which lead nowhere but into the same file. Headers that are "
+        "kept in a common place, files in several pieces and compressed heaps are refused",
+        "*safe*; *review* for filters that are plug-ins; *unverifiable* where it cannot be read or claims too much "
+        "memory; *danger* for links, storage and virtual datasets that lead into other files, and for pickles that act",
+    ),
+    Format(
+        "keras-hdf5",
+        "Keras model in HDF5",
+        (".h5", ".hdf5", ".keras"),
+        "HDF5 with an attribute `model_config`",
+        "the configuration as in a Keras archive, and all that is looked at in HDF5",
+        "the data",
+        "as for Keras and HDF5; Keras' `safe_mode` does not hold for such files",
+    ),
+)
 
 
 def _links(job: Job, tree: Hdf5File, facts: Facts) -> None:
@@ -95,7 +120,7 @@ def _dataset(job: Job, dataset: Dataset, facts: Facts) -> None:
             Verdict.REVIEW,
         )
     stored = sum(size for _, size in dataset.blocks)
-    if not dataset.layout.indexed and dataset.nbytes > max(BOMB, EXPANSION * stored):
+    if dataset.nbytes > max(BOMB, EXPANSION * (job.size if dataset.layout.indexed else stored)):
         facts.unverifiable(
             "hdf5.size",
             job.path,
@@ -141,6 +166,19 @@ def _maybe_pickle(job: Job, where: str, value: bytes, facts: Facts) -> None:
     if found.programs or found.findings:
         found.regions.clear()
         facts.merge(found)
+
+
+def _unpickled(job: Job, where: str, value: bytes, facts: Facts) -> None:
+    """A value that its reader hands to `pickle.loads` in any case."""
+    from nbguard.scanners.streams import run
+
+    inner = job.inside(value, member=where[:300], container="nested")
+    found = run(inner, inner.view, container="nested")
+    if not found.programs and found.verdict < Verdict.UNVERIFIABLE:
+        found.unverifiable("hdf5.object", job.path, _place(job, where), "A value is unpickled, and is no pickle.")
+    found.regions.clear()
+    found.containers.clear()
+    facts.merge(found)
 
 
 def _reaches_out(job: Job, facts: Facts, rule: str, where: str, message: str) -> None:

@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 
 from nbguard.formats.view import View
 from nbguard.formats.zip_reader import ZipDirectory, ZipEntry
+from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners import keras_config
-from nbguard.scanners.base import Job, plain
+from nbguard.scanners.base import Format, Job, plain
+from nbguard.scanners.companions import plain_location
 from nbguard.scanners.facts import Facts
 
 CONFIG = "config.json"
@@ -24,7 +26,8 @@ _INDEX = "weights.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz", "metadata.json")
 MAX_CONFIG = 256 << 20
 """Bytes; configurations of the largest models are a few megabytes."""
-_NAMES_CLASS = re.compile(rb'"class_name"')
+_NAMES_CLASS = re.compile(rb'"class_name"|\\u00[46][0-9a-fA-F]|\\u00[57][0-9aA]|\\u005[fF]')
+"""The key itself, or letters of a key in escapes, which nobody writes and every reader of JSON takes."""
 
 
 class KerasConfigScanner:
@@ -37,9 +40,10 @@ class KerasConfigScanner:
             return False
         if job.name.endswith(_INDEX):
             return True
-        if _NAMES_CLASS.search(job.head) is None and not _asked_for(job):
+        data = job.view.read(0, job.size)
+        if _NAMES_CLASS.search(data) is None and not _asked_for(job):
             return False
-        return _names_objects(_parsed(job.view.read(0, job.size)))
+        return _names_objects(_parsed(data))
 
     def scan(self, job: Job) -> Facts:
         from nbguard.scanners.other import judge
@@ -57,6 +61,36 @@ class KerasConfigScanner:
 
 
 SCANNER = KerasConfigScanner()
+_CONFIGURATION = (
+    "every class and function that the configuration names, wherever in it they stand; byte code of Lambda layers, "
+    "disassembled without `marshal`; torch modules, as the pickles that they are; files and other models that layers "
+    "take something from"
+)
+_MEANT = (
+    "*safe*; *review* for classes of your own, of related packages, and for byte code that computes; *unverifiable* "
+    "where something cannot be read; *danger* for byte code that reaches further, for functions that are imported, and "
+    "for files elsewhere"
+)
+FORMATS = (
+    Format(
+        "keras",
+        "Keras archive",
+        (".keras",),
+        "a zip with `config.json` and weights or `metadata.json`",
+        _CONFIGURATION + "; the weights, as HDF5 or `.npz`; every other member as what it is",
+        "the numbers, and what registered classes of your own do with what the file says",
+        _MEANT,
+    ),
+    Format(
+        "keras-config",
+        "Keras configuration by itself, and the index of sharded weights",
+        (".json", ".weights.json"),
+        "an object with `class_name` and `config` anywhere in it, or the name",
+        _CONFIGURATION + "; of an index, the files that it names",
+        "what registered classes of your own do with what the file says",
+        _MEANT,
+    ),
+)
 
 
 def _shards(job: Job, index: dict[str, object], facts: Facts) -> None:
@@ -68,6 +102,19 @@ def _shards(job: Job, index: dict[str, object], facts: Facts) -> None:
     if (first := first_shard(job.name)) in job.companions:
         named.append(first)
     facts.companions = sorted({n for n in named if isinstance(n, str) and n in job.companions})
+    for name in sorted({n for n in named if isinstance(n, str) and plain_location(n) is None})[:20]:
+        facts.add(
+            Finding(
+                "keras.shard-path",
+                Severity.CRITICAL,
+                job.path,
+                job.location,
+                f"It takes weights from a file outside of the model's folder: {name[:200]}.",
+                meaning="A file of yours would be read into the model.",
+                remedy="Do not load it.",
+            ),
+            Verdict.DANGER,
+        )
     missing = sorted({str(n) for n in named if not isinstance(n, str) or n not in job.companions})
     if missing:
         message = f"It names weights that are not beside it: {', '.join(missing)[:200]}."

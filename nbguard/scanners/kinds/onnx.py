@@ -8,11 +8,14 @@ folder, addresses in memory, operators of libraries, compiled contexts, operator
 
 from __future__ import annotations
 
+import json
 import re
 
-from nbguard.formats.onnx_model import STANDARD, OnnxError, OnnxModel, looks_like, read_model
+from nbguard.formats.expressions import acts
+from nbguard.formats.onnx_model import STANDARD, OnnxError, OnnxModel, looks_like, read_model, read_tensor
+from nbguard.formats.protobuf import Budget, WireError, fields
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.companions import claim, plain_location
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import structure
@@ -24,6 +27,15 @@ ORT_CONFIG = "ort_config"
 """Key of the metadata that ONNX Runtime takes session options from where `ORT_LOAD_CONFIG_FROM_MODEL` is set."""
 _CUT_OFF = re.compile(rb"\x08[\x01-\x20]\x12[\x01-\x7f][\x20-\x7e]+[\x1a\x22\x3a\x42]")
 """How exporters begin, with the version of the format and their own name: a model even where the rest is not there."""
+_LANGUAGE = re.compile(rb"\s*<[^<>]{0,200}\bir_version\s*:")
+"""How a model begins in ONNX's own language (`onnx/parser.cc`)."""
+_PROTOTXT = re.compile(rb"^\s*ir_version\s*:\s*\d", re.MULTILINE)
+_GRAPH = re.compile(rb"^\s*(?:graph|opset_import)\s*:?\s*\{", re.MULTILINE)
+_JSON = re.compile(rb'"(?:irVersion|ir_version|opsetImport|opset_import)"\s*:')
+_NAMED = (".onnxtxt", ".onnxtext", ".textproto", ".txtpb", ".prototxt", ".pbtxt")
+"""What `onnx.load` takes for a model written as text, by its name (`onnx/serialization.py`)."""
+MAX_JSON = 64 << 20
+MAX_TENSOR = 256 << 20
 _MAX_FINDINGS = 20
 
 
@@ -32,9 +44,14 @@ class OnnxScanner:
 
     def recognise(self, job: Job) -> bool:
         begins = job.head[:1] == b"\x08" and not job.container
-        return (begins and (job.suffix == ".onnx" or bool(_CUT_OFF.match(job.head)))) or looks_like(job.view)
+        whole = (begins and (job.suffix == ".onnx" or bool(_CUT_OFF.match(job.head)))) or looks_like(job.view)
+        return whole or _written_as_text(job) or is_tensor(job)
 
     def scan(self, job: Job) -> Facts:
+        if _written_as_text(job):
+            return _text_form(job)
+        if is_tensor(job):
+            return judge(job, "onnx-tensor", read_tensor(job.view))
         try:
             model = read_model(job.view)
         except OnnxError as error:
@@ -43,6 +60,83 @@ class OnnxScanner:
 
 
 SCANNER = OnnxScanner()
+FORMATS = (
+    Format(
+        "onnx",
+        "ONNX",
+        (".onnx",),
+        "the fields of a model, to the last byte",
+        "every operator of every graph, function and training step; functions that never end; tensors by type, shape, "
+        "size and place; data files beside it, which are opened with it; metadata that programs evaluate. A model "
+        "written as text (`.onnxtxt`, `.textproto`, JSON) is recognised and not read",
+        "the numbers, and what the operators of other libraries do",
+        "*safe*; *review* for operators of libraries and compiled graphs; *unverifiable* where a size lies or it is "
+        "written as text; *danger* for data outside of its folder, addresses in memory, operators that call Python, "
+        "code in the metadata",
+    ),
+    Format(
+        "onnx-tensor",
+        "an ONNX tensor by itself, as test data has it",
+        (".pb",),
+        "the fields of one tensor, to the last byte",
+        "type, shape, size, data in another file",
+        "the numbers",
+        "*safe*; *unverifiable* where a size lies; *danger* for data outside of its folder",
+    ),
+)
+
+
+def is_tensor(job: Job) -> bool:
+    """Test data is called `input_0.pb`, as frozen TensorFlow graphs are: a tensor has a type and numbers."""
+    if job.suffix != ".pb" or job.container or job.size > MAX_TENSOR or job.head[:1] not in (b"\x08", b"\x0a", b"\x10"):
+        return False
+    try:
+        seen = {f.number for f in fields(job.view, 0, job.size, Budget(100_000))}
+        return 2 in seen and bool(seen & {4, 5, 6, 7, 9, 10, 11, 13}) and bool(read_tensor(job.view))
+    except OnnxError:
+        return False
+    except WireError:
+        return False
+
+
+def _written_as_text(job: Job) -> bool:
+    """What `onnx.load` parses by the file's name: its own language, Protocol Buffers as text, or JSON."""
+    head = job.head
+    if job.container or not job.size or b"\0" in head:
+        return False
+    if head.lstrip()[:1] == b"{":
+        return job.size <= MAX_JSON and _is_json(job.view.read(0, job.size))
+    if job.suffix in (".onnxtxt", ".onnxtext"):
+        return True
+    found = bool(_LANGUAGE.match(head) or (_PROTOTXT.search(head) and _GRAPH.search(head)))
+    if found or job.suffix not in _NAMED or job.size > MAX_TENSOR:
+        return found
+    data = job.view.read(0, job.size)
+    return b"ir_version" in data or b"opset_import" in data
+
+
+def _is_json(data: bytes) -> bool:
+    if _JSON.search(data) is None and b"\\u00" not in data:
+        return False
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict):
+        return False
+    said = value.keys() & {"irVersion", "ir_version", "opsetImport", "opset_import"}
+    return bool(said) and isinstance(value.get("graph"), dict)
+
+
+def _text_form(job: Job) -> Facts:
+    return unverifiable(
+        job,
+        "onnx",
+        "onnx.form",
+        "This is an ONNX model written as text, which is not read here.",
+        meaning="onnx.load takes such a file for a model by its name; what is in it was not looked at.",
+        remedy="Have the model saved as .onnx, and scan that.",
+    )
 
 
 def malformed(job: Job, format: str, error: OnnxError) -> Facts:
@@ -69,6 +163,8 @@ def judge(job: Job, format: str, model: OnnxModel) -> Facts:
         facts.unverifiable(rule, job.path, job.location, sentence)
     _external(job, model, facts)
     _operators(job, model, facts)
+    for key in sorted(table("onnx")["evaluated"] & model.metadata.keys()):
+        _evaluated(job, key, model.metadata[key], facts)
     if ORT_CONFIG in model.metadata:
         facts.add(
             Finding(
@@ -84,6 +180,25 @@ def judge(job: Job, format: str, model: OnnxModel) -> Facts:
             Verdict.REVIEW,
         )
     return facts
+
+
+def _evaluated(job: Job, key: str, text: str, facts: Facts) -> None:
+    """Names of classes and sizes of pictures stand there as Python literals, which nothing but a literal can be."""
+    what = acts(text)
+    if what is not None:
+        facts.add(
+            Finding(
+                "onnx.metadata-code",
+                Severity.CRITICAL,
+                job.path,
+                f"metadata {key}",
+                f"Where programs look for a list in the metadata, there is Python code: {what}.",
+                evidence=text[:500],
+                meaning="Some of them evaluate it, as YOLOv5 does, and would run it when the model is opened.",
+                remedy="Do not load it.",
+            ),
+            Verdict.DANGER,
+        )
 
 
 def _external(job: Job, model: OnnxModel, facts: Facts) -> None:
@@ -159,10 +274,7 @@ def _operators(job: Job, model: OnnxModel, facts: Facts) -> None:
             _python(job, model, domain, operator, facts)
         elif operator in rules["compiled"] and domain not in STANDARD:
             _context(job, model, domain, operator, facts)
-        elif domain in rules["runtime"]:
-            if operator in rules["foreign"]:
-                libraries.setdefault(domain, set()).add(operator)
-        elif domain not in STANDARD and (domain, operator) not in model.functions:
+        elif operator in rules["foreign"] or not ((domain, operator) in model.functions or _known(domain, operator)):
             libraries.setdefault(domain, set()).add(operator)
     for domain, operators in list(libraries.items())[:_MAX_FINDINGS]:
         known = domain in rules["extensions"]
@@ -173,12 +285,19 @@ def _operators(job: Job, model: OnnxModel, facts: Facts) -> None:
                 job.path,
                 domain[:200],
                 f"It uses operators of {'onnxruntime-extensions' if known else 'a library'} that must be installed.",
-                evidence=", ".join(f"{domain}.{o}"[:200] for o in sorted(operators)[:20]),
+                evidence=", ".join(f"{domain}.{o}".lstrip(".")[:200] for o in sorted(operators)[:20]),
                 meaning="What they do depends on the library that is registered for them, not on this file.",
                 remedy="Make sure that you know the library, and register no library that came with the model.",
             ),
             Verdict.REVIEW,
         )
+
+
+def _known(domain: str, operator: str) -> bool:
+    """Whether the standard or ONNX Runtime itself has the operator."""
+    rules = table("onnx")
+    named = {"": "standard", "ai.onnx.ml": "ml", "com.microsoft": "microsoft"}.get(domain)
+    return operator in rules[named] if named else domain in STANDARD or domain in rules["runtime"]
 
 
 def _python(job: Job, model: OnnxModel, domain: str, operator: str, facts: Facts) -> None:

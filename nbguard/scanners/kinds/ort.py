@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nbguard.formats.onnx_model import OnnxError
 from nbguard.formats.ort_model import MAGIC, read_model
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds.onnx import judge, malformed
 
@@ -27,3 +27,14 @@ class OrtScanner:
 
 
 SCANNER = OrtScanner()
+FORMATS = (
+    Format(
+        "ort",
+        "ONNX Runtime's own format",
+        (".ort",),
+        "the mark `ORTM` at its fifth byte",
+        "every table of the buffer, and in it what is looked at in an ONNX model",
+        "the numbers; types of values, edges and optimisations, which the runtime verifies itself",
+        "as for ONNX; *unverifiable* where an offset leads out of the file",
+    ),
+)

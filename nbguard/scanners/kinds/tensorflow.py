@@ -1,4 +1,4 @@
-"""TensorFlow: SavedModels, frozen graphs, checkpoints.
+"""TensorFlow: SavedModels and frozen graphs, as they are or as text.
 
     facts = SCANNER.scan(job)
 
@@ -15,24 +15,29 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from nbguard.formats import tf_bundle, tf_graph
-from nbguard.formats.protobuf import WireError, fields
+from nbguard.formats import tf_graph, tf_text
+from nbguard.formats.protobuf import BYTES, VARINT, Budget, WireError, fields
 from nbguard.formats.tf_graph import MetaGraph
+from nbguard.formats.view import BytesView
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import keras_config
-from nbguard.scanners.base import Job, plain
+from nbguard.scanners.base import Format, Job, plain
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.kinds import onnx
 from nbguard.scanners.tables import table
 from nbguard.scanners.tf_flow import SAVING, FileUse, file_uses
 
 _AWAY = re.compile(rb"/|~|\\|[a-zA-Z][\w+.-]*://|.*(^|[/\\])\.\.([/\\]|\Z)", re.DOTALL)
-_DATA = re.compile(r"(.+)\.data-\d{5}-of-\d{5}\Z")
 _PRINTS = re.compile(rb"(stderr|stdout|log\((info|warning|error)\))?\Z")
-_OTHER_FORMS = {
-    "saved_model.pbtxt": "a SavedModel written as text",
-    "saved_model.cpb": "a SavedModel in several pieces",
-}
+_OTHER_FORMS = {"saved_model.cpb": "a SavedModel in several pieces"}
 """What TensorFlow loads in the place of `saved_model.pb` (`tensorflow/cc/saved_model/reader.cc`)."""
+_BLANK = rb"(?:\s+|#[^\n]*\n)*+"
+_TEXT_GRAPH = re.compile(_BLANK + rb"(?:node|library|versions)" + _BLANK + rb":?" + _BLANK + rb"[{<]")
+_TEXT_NODE = re.compile(rb"\bop\s*:\s*[\"']")
+_WORDS = (re.compile(rb"\bnode\b"), re.compile(rb"\bop\b"))
+_TEXT_MODEL = re.compile(
+    _BLANK + rb"(?:saved_model_schema_version[\s:]+\d+\s+)?meta_graphs" + _BLANK + rb":?" + _BLANK + rb"[{<]"
+)
 
 
 class TensorFlowScanner:
@@ -54,6 +59,53 @@ class TensorFlowScanner:
 
 
 SCANNER = TensorFlowScanner()
+_GRAPHS = (
+    "every operation of every function, and where the paths come from that it reads or writes, through calls, joins "
+    "and captured constants; assets; Keras' descriptions of its layers"
+)
+_MEANT = (
+    "*safe*; *review* for operations of other libraries and for paths that are given or computed; *unverifiable* where "
+    "it cannot be read; *danger* for operations that write, run Python or reach other machines, and for files of the "
+    "machine"
+)
+FORMATS = (
+    Format(
+        "saved-model",
+        "TensorFlow SavedModel",
+        ("saved_model.pb", "saved_model.pbtxt"),
+        "its name, or the fields of its graph; as text, by `meta_graphs`",
+        _GRAPHS,
+        "what numbers an operation computes; models in several pieces (`saved_model.cpb`), which are refused",
+        _MEANT,
+    ),
+    Format(
+        "tf-graph",
+        "TensorFlow frozen graph",
+        (".pb", ".pbtxt"),
+        "an operation as its first field, or `.pb`; as text, by `node`",
+        _GRAPHS,
+        "what numbers an operation computes",
+        _MEANT,
+    ),
+    Format(
+        "keras-metadata",
+        "Keras' descriptions beside a SavedModel",
+        ("keras_metadata.pb",),
+        "its name",
+        "every layer's configuration, as in Keras' own files",
+        "nothing",
+        "as for Keras",
+    ),
+    Format(
+        "fingerprint",
+        "fingerprint of a SavedModel",
+        ("fingerprint.pb",),
+        "its name and its seven fields",
+        "that there is nothing but numbers, a version and an identifier",
+        "whether the fingerprint is that of the model",
+        "*safe*; *unverifiable* where there is anything else",
+    ),
+)
 
 
 def _which(job: Job) -> tuple[str, Callable[[Job, Facts], None]] | None:
@@ -62,20 +114,19 @@ def _which(job: Job) -> tuple[str, Callable[[Job, Facts], None]] | None:
         return "saved-model", _other_form
     if base == "saved_model.pb":
         return "saved-model", _saved_model
+    if base == "saved_model.pbtxt" or _TEXT_MODEL.match(job.head):
+        return "saved-model", _saved_model_as_text
+    if _is_graph_as_text(job):
+        return "tf-graph", _graph_as_text
     if base == "keras_metadata.pb":
         return "keras-metadata", _keras_metadata
     if base == "fingerprint.pb" and _is_fingerprint(job):
         return "fingerprint", _nothing
-    if tf_bundle.looks_like(job.view):
-        return "tf-checkpoint", _checkpoint
-    data = _DATA.match(base)
-    if data and f"{data[1]}.index" in job.companions:
-        return "tf-checkpoint-data", _checkpoint_data
     if job.head[:1] in (b"\x08", b"\x0a", b"\x12", b"\x1a", b"\x22") and not job.container:
         kind = tf_graph.kind_of(job.view)
         if kind:
             return ("saved-model", _saved_model) if kind == "saved-model" else ("tf-graph", _frozen)
-        if job.suffix == ".pb":
+        if job.suffix == ".pb" and not onnx.is_tensor(job):
             return "tf-graph", _frozen
     return None
 
@@ -91,19 +142,56 @@ def _nothing(job: Job, facts: Facts) -> None:
 
 def _is_fingerprint(job: Job) -> bool:
     try:
-        return all(f.wire == 0 or f.length < 200 for f in fields(job.view, 0, job.size))
+        return all(
+            f.wire == (VARINT if f.number <= 5 else BYTES) and f.number <= 7 and f.length < 200
+            for f in fields(job.view, 0, job.size, Budget(20))
+        )
     except WireError:
         return False
 
 
+def _is_graph_as_text(job: Job) -> bool:
+    """A graph by its beginning, whatever it is called; a `.pbtxt` by all that is in it, but for label maps."""
+    if b"\0" in job.head or job.container or not job.size:
+        return False
+    if _TEXT_GRAPH.match(job.head) and _TEXT_NODE.search(job.head):
+        return True
+    if job.suffix not in (".pbtxt", ".textproto", ".txtpb", ".prototxt") or job.size > tf_text.MAX_TEXT:
+        return False
+    data = job.view.read(0, job.size)
+    if not all(word.search(data) for word in _WORDS):
+        return False
+    try:
+        return bool(tf_text.to_wire(data, tf_text.GRAPH))
+    except WireError:
+        return True  # TensorFlow may read what is not read here
+
+
+def _as_wire(job: Job, root: tf_text.Message) -> BytesView:
+    if job.size > tf_text.MAX_TEXT:
+        raise WireError("The text is longer than any real one.")
+    return BytesView(tf_text.to_wire(job.view.read(0, job.size), root))
+
+
+def _saved_model_as_text(job: Job, facts: Facts) -> None:
+    _metas(job, facts, tf_graph.read_saved_model(_as_wire(job, tf_text.SAVED_MODEL)))
+
+
+def _graph_as_text(job: Job, facts: Facts) -> None:
+    _one_graph(job, facts, tf_graph.read_graph(_as_wire(job, tf_text.GRAPH)))
+
+
 def _saved_model(job: Job, facts: Facts) -> None:
-    metas = tf_graph.read_saved_model(job.view)
+    _metas(job, facts, tf_graph.read_saved_model(job.view))
+
+
+def _metas(job: Job, facts: Facts, metas: list[MetaGraph]) -> None:
     if not metas:
         facts.unverifiable("tensorflow.malformed", job.path, job.location, "There is no graph in it.")
     for meta in metas:
         _graph(job, meta, facts)
-        for file in meta.assets.values():
-            if file.startswith("/") or ".." in file.split("/") or "\\" in file or "\0" in file:
+        for file in meta.files:
+            if file.startswith(("/", "~")) or ".." in file.split("/") or "\\" in file or "\0" in file or ":/" in file:
                 _add(
                     job, facts, "tensorflow.asset", file, f"An asset lies outside of the model's folder: {file[:200]}."
                 )
@@ -113,7 +201,10 @@ def _saved_model(job: Job, facts: Facts) -> None:
 
 
 def _frozen(job: Job, facts: Facts) -> None:
-    meta = tf_graph.read_graph(job.view)
+    _one_graph(job, facts, tf_graph.read_graph(job.view))
+
+
+def _one_graph(job: Job, facts: Facts, meta: MetaGraph) -> None:
     if not meta.graph.nodes and not meta.functions:
         facts.unverifiable("tensorflow.malformed", job.path, job.location, "There is no graph in it that can be read.")
     _graph(job, meta, facts)
@@ -157,10 +248,15 @@ def _graph(job: Job, meta: MetaGraph, facts: Facts) -> None:
             where = f"{name}/{node.name}"[:300] if name else node.name[:300]
             if node.op in rules["harmful"]["operations"]:
                 _harmful(job, facts, node.op, where, [v for k, v in node.texts if k != "_output_shapes"])
-            elif node.op == "PrintV2" and not _PRINTS.match(node.text("output_stream") or b""):
+            elif node.op == "PrintV2" and (
+                "output_stream" in node.left_open
+                or any(not _PRINTS.match(v) for k, v in node.texts if k == "output_stream")
+            ):
                 stream = _shown(node.text("output_stream") or b"")
                 _add(job, facts, "tensorflow.writes", where, f"An operation prints into a file: {stream}.")
-            elif node.op in rules["debugs"]["operations"] and any(v for k, v in node.texts if k == "debug_urls"):
+            elif node.op in rules["debugs"]["operations"] and (
+                "debug_urls" in node.left_open or any(v for k, v in node.texts if k == "debug_urls")
+            ):
                 _add(
                     job, facts, "tensorflow.writes", where, f"The operation {node.op} writes what passes to an address."
                 )
@@ -211,6 +307,7 @@ _DOES = (
     ("DataService", "connects to another machine"),
     ("RemoteCall", "runs a function on another machine"),
     ("LoadDataset", "reads files"),
+    ("Abort", "ends the whole process"),
 )
 
 
@@ -260,26 +357,3 @@ def _add(job: Job, facts: Facts, rule: str, where: str, message: str, evidence: 
 
 def _shown(value: bytes) -> str:
     return ascii(value.decode("utf-8", "backslashreplace")[:200])
-
-
-# checkpoints
-
-
-def _checkpoint(job: Job, facts: Facts) -> None:
-    try:
-        entries = tf_bundle.read(job.view)
-    except tf_bundle.BundleError as error:
-        facts.unverifiable("tensorflow.checkpoint", job.path, job.location, str(error))
-        return
-    odd = [e for e in entries if e.kind in (tf_graph.RESOURCE, tf_graph.VARIANT)]
-    if odd:
-        name = odd[0].name[:100]
-        _review(job, facts, "", f"{len(odd)} of its values are objects that only their own operations read: {name}.")
-    stem = job.name.rsplit("/", 1)[-1].removesuffix("index")
-    facts.companions = sorted(c for c in job.companions if c.startswith(stem) and _DATA.match(c))
-    facts.marks.append(tf_bundle.digest(entries))
-    facts.counts.update(tensors=len(entries), tensor_bytes=sum(e.size for e in entries))
-
-
-def _checkpoint_data(job: Job, facts: Facts) -> None:
-    facts.blocks.append(("", 0, job.size, "raw"))

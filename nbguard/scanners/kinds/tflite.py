@@ -13,7 +13,7 @@ from nbguard.formats.protobuf import WireError
 from nbguard.formats.tflite import Operation
 from nbguard.formats.view import BytesView
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.tables import table
 
@@ -60,6 +60,20 @@ class TfliteScanner:
 
 
 SCANNER = TfliteScanner()
+FORMATS = (
+    Format(
+        "tflite",
+        "TensorFlow Lite, and LiteRT",
+        (".tflite", ".lite"),
+        "the mark `TFL3` at its fifth byte",
+        "every table of the buffer; every index that the runtime follows; subgraphs that run each other; tensors by "
+        "size and place, texts by their own places; Flex operations by the definition that they bring; files packed "
+        "behind it",
+        "what an operation's options say besides the subgraphs that it runs: its own kernel checks them",
+        "*safe*; *review* for custom operations and Flex operations that read; *unverifiable* where an index leads out "
+        "of the model; *danger* for Flex operations that write or run Python, and for numbers in other files",
+    ),
+)
 
 
 def _flex(job: Job, facts: Facts, operation: Operation) -> None:
