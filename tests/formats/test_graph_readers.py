@@ -13,6 +13,7 @@ from graph_writers import coreml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_set import Sample, samples
+from sample_set.paddle import messages
 
 from nbguard.formats import (
     caffe_net,
@@ -118,7 +119,7 @@ def test_the_schema_of_core_ml_is_that_of_coremltools() -> None:
 
 
 def test_the_schema_of_paddle_is_that_of_paddle() -> None:
-    framework = pytest.importorskip("paddle.base.proto.framework_pb2")
+    framework = messages()
     names = {m.full_name.removeprefix("paddle.framework.proto."): m for m in _messages(framework.DESCRIPTOR)}
     for name, known in paddle_program.SCHEMA.items():
         theirs = {f.number: (f.message_type is not None, f.is_repeated) for f in names[name].fields}

@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,24 @@ def version_2() -> dict[str, bytes]:
 
 
 @cache
+def messages() -> Any:
+    """Paddle's messages without Paddle, which breaks off the process where TensorFlow was imported before."""
+    spec = find_spec("paddle")
+    assert spec is not None
+    assert spec.origin is not None
+    place = Path(spec.origin).parent / "base" / "proto" / "framework_pb2.py"
+    alone = spec_from_file_location("paddle_framework_pb2", place)
+    assert alone is not None
+    assert alone.loader is not None
+    module = module_from_spec(alone)
+    alone.loader.exec_module(module)
+    return module
+
+
+@cache
 def with_operator(kind: str, **texts: str) -> dict[str, bytes]:
     """A program of version 2 with one more operator, which takes the first parameter."""
-    from paddle.base.proto import framework_pb2
-
+    framework_pb2 = messages()
     program = framework_pb2.ProgramDesc.FromString(paddle_before()["model.pdmodel"])
     block = program.blocks[0]
     weight = next(v.name for v in block.vars if v.persistable and v.name not in ("feed", "fetch"))
