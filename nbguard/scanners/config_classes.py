@@ -15,6 +15,7 @@ from typing import Any
 
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.class_names import FREE, judge_class, judge_component
+from nbguard.scanners.tables import of_python
 
 MAX_NAMES = 1_000
 """Names of one file that are judged; an honest one has a dozen."""
@@ -108,7 +109,7 @@ def _named(file: str, value: Any) -> Iterator[tuple[str, str]]:
     mapping = value.get("auto_mapping")
     if file == "adapter_config.json" and isinstance(mapping, dict):
         library, name = mapping.get("parent_library"), mapping.get("base_model_class")
-        if isinstance(library, str) and library.partition(".")[0] in sys.stdlib_module_names:
+        if isinstance(library, str) and of_python(library):
             yield "auto_mapping", f"{library}.{name}"  # peft lets in transformers and diffusers, and what it is told
 
 

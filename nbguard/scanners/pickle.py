@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from nbguard.formats.pickle_machine import PASS, Seen, Tape
@@ -207,6 +207,7 @@ class _Stream:
                 judge.facts.verdict,
             )
             count(judge.facts, "unknown", rest)
+            self._further_on(end)
             return
         judge.program_calls("")
         count(judge.facts, "unknown", rest)
@@ -223,17 +224,44 @@ class _Stream:
 
     def _behind_junk(self) -> None:
         """The first program did not end: what would a loader find that starts further on? It can only make it worse."""
-        head = bytes(self.source.slice(1, _SEARCHED))
+        for at in self._starts_behind(1):
+            self.source.seek(at)
+            self.starts.append(at)
+            run(self.source, self.tape)
+            self.judge.program_calls("")
+
+    def _further_on(self, end: int) -> None:
+        """What follows the last program is none; one that starts in it is told where it does harm.
+
+        No loader goes there by itself. Whoever skips what it cannot read does, and so does a reader of some of the bytes.
+        """
+        judge = self.judge
+        for at in self._starts_behind(end):
+            facts, _ = scan_stream(
+                bytes(self.source.slice(at, at + _SEARCHED)),
+                file=judge.file,
+                member=judge.member,
+                base=self.base + at,
+                container=judge.container,
+                compression=self.compression,
+                many=False,
+                nested=judge.nested,
+            )
+            if facts.harms:
+                facts.regions = {}
+                judge.facts.merge(facts)
+                return
+
+    def _starts_behind(self, begin: int) -> Iterator[int]:
+        """Where a program may start: the first places with a protocol."""
+        head = bytes(self.source.slice(begin, begin + _SEARCHED))
         at = -1
         for _ in range(MAX_STARTS):
             found = [p for p in (head.find(b"\x80" + bytes([n]), at + 1) for n in (2, 3, 4, 5)) if p >= 0]
             if not found:
                 return
             at = min(found)
-            self.source.seek(at + 1)
-            self.starts.append(at + 1)
-            run(self.source, self.tape)
-            self.judge.program_calls("")
+            yield begin + at
 
     def _raw_follows(self, done: int) -> bool:
         """torch's legacy format: five programs (magic number, version, system, object, keys), then raw storages."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import pickletools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
@@ -24,7 +23,6 @@ IN_MEMORY = 256 << 20
 """Streams up to this many bytes are copied, so that nobody can change them between judging and hashing."""
 _WINDOW = 1 << 20
 """Bytes of a file of another format that are offered to the pickle machine first; all of it where that goes on."""
-_IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 PICKLE_LOADERS = frozenset(
     {
         "torch.load",
@@ -51,7 +49,7 @@ def scan_pickles(job: Job) -> Facts | None:
     facts = run(job, job.view)
     wanted = job.loader in PICKLE_LOADERS and not job.member
     begun = job.head[:1] == b"\x80" and job.head[1:2] <= b"\x05"  # PROTO: meant as a pickle, wherever it breaks off
-    if not (facts.programs or _harms(facts) or wanted or begun):
+    if not (facts.programs or facts.harms or wanted or begun):
         return None
     facts.format = "pickle"
     if _by_joblib(facts):
@@ -161,9 +159,9 @@ def as_pickle_too(job: Job) -> Facts:
     job = replace(job, companions=frozenset())
     head = job.view.read(0, _WINDOW)
     facts = run(job, BytesView(head), many=False)
-    if not facts.programs and not _harms(facts) and len(head) < job.size and _goes_on(head):
+    if not facts.programs and not facts.harms and len(head) < job.size and _goes_on(head):
         facts = run(job, job.view, many=False)
-    if not facts.programs and not _harms(facts):
+    if not facts.programs and not facts.harms:
         return nothing
     facts.format, facts.containers = "pickle", {}
     if head.startswith(NPY):
@@ -171,16 +169,6 @@ def as_pickle_too(job: Job) -> Facts:
         # further on still counts; that a header is no pickle is nothing to tell.
         facts.findings = [f for f in facts.findings if f.rule != "pickle.unreadable"]
     return facts
-
-
-def _harms(facts: Facts) -> bool:
-    """Whether a stream that breaks off may have done harm before: it named something harmful that can be imported.
-
-    Words of a text and chance bytes of a picture that stand where a stream names a module name nothing that is there:
-    a loader fails on them, and nothing has run.
-    """
-    harmful = (use for use in facts.globals if use.level == "gadget")
-    return facts.verdict is Verdict.DANGER and any(_IMPORTABLE.match(use.module) for use in harmful)
 
 
 def _goes_on(data: bytes) -> bool:
