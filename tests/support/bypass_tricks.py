@@ -406,6 +406,23 @@ def torch_package() -> bytes:
     )
 
 
+def torchscript_writes() -> bytes:
+    """What PyTorch's compiler makes of a module with `tensor.save`-like file access, in the few entries that count."""
+    code = (
+        b"class Writes(Module):\n"
+        b"  __parameters__ = []\n  __buffers__ = []\n  training : bool\n"
+        b"  def forward(self: __torch__.Writes,\n    x: Tensor) -> Tensor:\n"
+        b"    _0 = torch.save(x, \"nbguard-marker\")\n    return x\n"
+    )
+    model = modern(stack_name("__torch__", "Writes"), EMPTY_TUPLE, NEWOBJ, literal({"training": True}), BUILD)
+    return zipped(
+        ("m/data.pkl", model),
+        ("m/constants.pkl", modern(EMPTY_TUPLE)),
+        ("m/version", b"3\n"),
+        ("m/code/__torch__.py", code),
+    )
+
+
 MAGIC = program(b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19")
 
 
