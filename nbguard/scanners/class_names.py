@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from nbguard.scanners.tables import of_python
+
 FREE = ("sentence_transformers.", "torch.nn.", "transformers.activations.")
 """Packages whose network modules are harmless to import and make."""
 MAX_NAME = 200

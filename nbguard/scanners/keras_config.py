@@ -321,9 +321,7 @@ class _Judge:
 
     @staticmethod
     def _harmful(module: str, name: str) -> bool:
-        return rules.gadget(module, name) is not None or (
-            of_python(module) and module.partition(".")[0] not in _OWN
-        )
+        return rules.gadget(module, name) is not None or (of_python(module) and module.partition(".")[0] not in _OWN)
 
 
 _SPECIAL = _VOCABULARIES | {"Lambda", "TorchModuleWrapper", "TFSMLayer", "TFOpLambda", "SlicingOpLambda", "JaxLayer",

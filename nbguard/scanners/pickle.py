@@ -233,7 +233,7 @@ class _Stream:
     def _further_on(self, end: int) -> None:
         """What follows the last program is none; one that starts in it is told where it does harm.
 
-        No loader goes there by itself. Whoever skips what it cannot read does, and so does a reader of some of the bytes.
+        No loader goes there by itself. Whoever skips what it cannot read does.
         """
         judge = self.judge
         for at in self._starts_behind(end):

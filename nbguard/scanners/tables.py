@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(name: str) -> dict[str, Any]:
     """The table `name`.toml, word lists as frozensets. Raises FileNotFoundError for a table that is not there."""
     found: dict[str, Any] = _sets(

@@ -1,8 +1,8 @@
 """What picklescan, fickling and modelscan hold for harmful is never safe here, and never left to a person's eye.
 
 Their lists name functions, and whole modules by a star. For a star every public name of the module is tried as far as
-this Python has it, and a name that nobody has. What our rules explain (`uuid.UUID` is a number) is left out by its rule,
-and has to be data or an object that is only kept.
+this Python has it, and a name that nobody has. What our rules explain (`uuid.UUID` is a number) is left out by its
+rule, and has to be data or an object that is only kept.
 """
 
 from __future__ import annotations
@@ -21,24 +21,27 @@ from nbguard.report.model import Verdict
 from nbguard.scanners.pickle import scan_stream
 
 CAUGHT = (Verdict.UNVERIFIABLE, Verdict.DANGER)
-MODELSCAN = {  # modelscan 0.8.8, `settings.py`, "unsafe_globals"; it is not among the packages that tests need
+MODELSCAN = {
     "__builtin__": "eval compile getattr apply exec open breakpoint __import__",
     "builtins": "eval compile getattr apply exec open breakpoint __import__",
-    **dict.fromkeys("runpy os nt posix socket subprocess sys pty pickle _pickle bdb pdb shutil asyncio".split(), "*"),
     "operator": "attrgetter",
-    **dict.fromkeys("webbrowser httplib requests.api aiohttp.client".split(), "*"),
 }
+"""modelscan 0.8.8, `settings.py`, "unsafe_globals"; it is not among the packages that tests need."""
+MODELSCAN_MODULES = """
+runpy os nt posix socket subprocess sys pty pickle _pickle bdb pdb shutil asyncio webbrowser httplib requests.api
+aiohttp.client
+"""
 KEPT = {
     "operator.itemgetter": "takes an item by a literal key when it is called, and a file may not call it",
     "_operator.itemgetter": "the same under the name of its C module",
 }
 """On a list of theirs, and only for a person to look at here: what it makes does nothing until something calls it."""
 OWN_CLASSES = {
-    "joblib": "its files carry classes of its own; one that no rule has is looked at, and a call of one is not let through",
+    "joblib": "its files carry classes of its own: one without a rule is looked at, and no call is let through",
 }
 """Packages on a list of theirs as a whole that honest files name things of."""
-NOT_IMPORTED = frozenset({"__main__", "antigravity", "this", "idlelib.idle", "test", "pip", "joblib", "dill", "cloudpickle"})
-"""Modules whose names are not listed by importing them: that does something, or takes long, or they are no part of Python."""
+NOT_IMPORTED = frozenset({"__main__", "antigravity", "this", "test", "pip", "joblib", "dill", "cloudpickle"})
+"""Modules that are not imported for a list of their names: it does something or takes long."""
 
 
 def picklescan_names() -> Iterator[tuple[str, str]]:
@@ -66,6 +69,8 @@ def modelscan_names() -> Iterator[tuple[str, str]]:
     for module, names in MODELSCAN.items():
         for name in names.split():
             yield module, name
+    for module in MODELSCAN_MODULES.split():
+        yield module, "*"
 
 
 @cache
@@ -118,7 +123,12 @@ def test_what_is_only_kept_is_looked_at_and_may_not_be_called(dotted: str) -> No
 
 def test_no_name_of_theirs_is_missed_however_it_is_written() -> None:
     """A few of each kind in every spelling; `test_bypasses.py` has the rest."""
-    for module, name in (("os", "system"), ("builtins", "eval"), ("pty", "spawn"), ("numpy.f2py.crackfortran", "myeval")):
+    for module, name in (
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("pty", "spawn"),
+        ("numpy.f2py.crackfortran", "myeval"),
+    ):
         for how, data in spellings(module, name, text("x")):
             assert scan_stream(data, file="sample")[0].verdict in CAUGHT, (module, name, how)
 

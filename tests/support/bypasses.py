@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import bypass_containers
 import bypass_tricks
 from pickle_forge import (
     BUILD,
@@ -67,7 +68,8 @@ class Bypass:
     def data(self) -> bytes:
         """The file."""
         if self.builder:
-            build: Callable[[], bytes] = getattr(bypass_tricks, self.builder)
+            where = bypass_tricks if hasattr(bypass_tricks, self.builder) else bypass_containers
+            build: Callable[[], bytes] = getattr(where, self.builder)
             return build()
         return program(call(stack_name(self.module, self.function), *self.operands()), proto=PROTO4)
 
@@ -133,16 +135,27 @@ def spellings(module: str, function: str, *operands: bytes) -> Iterator[tuple[st
     yield "the result is thrown away", program(made + POP + NONE, proto=PROTO4)
     yield "OBJ, thrown away", program(MARK + modern + b"".join(operands) + OBJ + POP + NONE, proto=PROTO4)
     yield "the result is given a state", program(made + literal({"a": 1}) + BUILD, proto=PROTO4)
-    yield "the result is a state", program(
-        stack_name("collections", "OrderedDict") + EMPTY_TUPLE + REDUCE + EMPTY_DICT + text("a") + made + SETITEM + BUILD,
-        proto=PROTO4,
+    yield (
+        "the result is a state",
+        program(
+            stack_name("collections", "OrderedDict")
+            + EMPTY_TUPLE
+            + REDUCE
+            + EMPTY_DICT
+            + text("a")
+            + made
+            + SETITEM
+            + BUILD,
+            proto=PROTO4,
+        ),
     )
     yield "the result is a key", program(EMPTY_DICT + made + NONE + SETITEM, proto=PROTO4)
     yield "without the end", b"\x80\x04" + made
     yield "broken behind", b"\x80\x04" + made + b"X."
     yield "behind another pickle", program(literal({"a": 1})) + program(made, proto=PROTO4)
-    yield "inside torch's bytes", program(
-        call(stack_name("torch.storage", "_load_from_bytes"), raw(program(made, proto=PROTO4))), proto=PROTO4
+    yield (
+        "inside torch's bytes",
+        program(call(stack_name("torch.storage", "_load_from_bytes"), raw(program(made, proto=PROTO4))), proto=PROTO4),
     )
     yield "no protocol", (name(module, function) + arguments + REDUCE + b".")
     yield "INST", MARK + b"".join(operands) + b"i" + f"{module}\n{function}\n".encode() + b"."
