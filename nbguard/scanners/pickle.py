@@ -136,7 +136,11 @@ class _Stream:
         companions: frozenset[str],
         nested: Nested | None,
         depth: int,
+        searches: bool = True,
     ) -> None:
+        """`searches`: look for programs that start further on. Bytes that are handed to a loader are read from their
+        start or not at all, and a search in each of those in a search would have no end."""
+        self.searches = searches and container != "nested"
         self.data, self.base, self.compression = data, base, compression
         self.judge = Judge(file, member, container, nested or nested_pickles(file, depth), companions)
         self.judge.locate = self._locate
@@ -207,7 +211,8 @@ class _Stream:
                 judge.facts.verdict,
             )
             count(judge.facts, "unknown", rest)
-            self._further_on(end)
+            if self.searches:
+                self._further_on(end)
             return
         judge.program_calls("")
         count(judge.facts, "unknown", rest)
@@ -219,7 +224,7 @@ class _Stream:
             meaning="What comes after that point is unknown. A loader may have run what came before it.",
             remedy="Get the file again. If it is the same there, do not load it.",
         )
-        if not done:
+        if not done and self.searches:
             self._behind_junk()
 
     def _behind_junk(self) -> None:
@@ -237,16 +242,16 @@ class _Stream:
         """
         judge = self.judge
         for at in self._starts_behind(end):
-            facts, _ = scan_stream(
-                bytes(self.source.slice(at, at + _SEARCHED)),
-                file=judge.file,
-                member=judge.member,
-                base=self.base + at,
-                container=judge.container,
-                compression=self.compression,
-                many=False,
-                nested=judge.nested,
-            )
+            piece = bytes(self.source.slice(at, at + _SEARCHED))
+            further = _Stream(
+                piece, judge.file, judge.member, self.base + at, judge.container, self.compression, judge.companions,
+                judge.nested, 0, searches=False,
+            )  # fmt: skip
+            try:
+                further.programs(False)
+                facts = further.finish()
+            finally:
+                further.source.close()
             if facts.harms:
                 facts.regions = {}
                 judge.facts.merge(facts)

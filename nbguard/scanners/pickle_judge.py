@@ -10,6 +10,7 @@ that is only named: what is named can be called later.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,6 +68,8 @@ class Judge:
         self.locate: Callable[[Seen], str] = lambda seen: member
         self.block_source: Callable[[Block], bytes] | None = None
         self._later: set[tuple[str, str]] = set()
+        self._inside: set[bytes] = set()
+        """Digests of the programs inside this one that were read: few bytes can hand the same on again and again."""
 
     # --- what the checks use
 
@@ -130,8 +133,10 @@ class Judge:
         if self.nested is None:
             self.problem(seen, f"{what} could not be read", verdict=Verdict.UNVERIFIABLE, rule="pickle.nested")
             return
-        inner = self.nested(data, what)
-        self.facts.merge(inner)
+        digest = hashlib.sha256(data).digest()
+        if digest not in self._inside:
+            self._inside.add(digest)
+            self.facts.merge(self.nested(data, what))
 
     def block_bytes(self, block: Block) -> bytes:
         """The bytes of an array that lies raw in the stream. Raises ValueError where they cannot be had."""

@@ -127,7 +127,7 @@ REASONS: dict[str, tuple[str, Callable[[Case], bool]]] = {
     ),
     "opcodes-that-fickling-lacks": (
         "fickling has no BYTEARRAY8, FLOAT and NEXT_BUFFER, which Python's pickler writes.",
-        lambda c: c.theirs == "error" and any("TODO: Add support for Opcode" in a for a in c.analyses),
+        lambda c: c.theirs == "error" and any("Add support for Opcode" in a for a in c.analyses),
     ),
     "extension-codes": (
         "fickling fails on the import that an extension code stands for; no honest file has one.",
