@@ -12,9 +12,10 @@ sentence-transformers imports what `modules.json`, a `Dense` module's `activatio
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import Literal
+
+from nbguard.scanners.tables import of_python
 
 FREE = ("sentence_transformers.", "torch.nn.", "transformers.activations.")
 """Packages whose network modules are harmless to import and make."""
@@ -45,7 +46,7 @@ def judge_class(name: str) -> Judged:
         return Judged("free")
     if parts[0] == "torch":
         return Judged("never", "of torch only the modules of torch.nn may be named; this would be called")
-    if parts[0] in sys.stdlib_module_names or parts[0] == "nbguard":
+    if of_python(parts[0]) or parts[0] == "nbguard":
         return Judged("never", "it is part of Python itself, and would be imported and called")
     return Judged("package", "it is in another package, which would be imported")
 
@@ -66,6 +67,6 @@ def judge_component(library: str, name: str, *, installed: bool) -> str:
         return "that is no name that an honest configuration holds"
     if any(p.startswith("__") and p != "__main__" for p in parts):
         return "it reaches for what is private to Python"
-    if installed and (parts[0] in sys.stdlib_module_names or parts[0] == "nbguard"):
+    if installed and (of_python(parts[0]) or parts[0] == "nbguard"):
         return "it is part of Python itself, not a component of a pipeline"
     return ""

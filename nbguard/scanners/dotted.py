@@ -9,12 +9,11 @@ A name is what `pydoc.locate` or Hydra would find: module and attributes in one,
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 
 from nbguard import rules
 from nbguard.report.model import Severity, Verdict
-from nbguard.scanners.tables import table
+from nbguard.scanners.tables import of_python, table
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _BUILTINS = ("builtins", "__builtin__")
@@ -68,7 +67,7 @@ def _harmful(name: str) -> str | None:
             if trap is not None:
                 return trap.what.rstrip(".")
     behind = parts[len(_package(name).split(".")) :] if _package(name) else []
-    if any(part in sys.stdlib_module_names for part in behind[:-1]):
+    if any(of_python(part) for part in behind[:-1]):
         return "it reaches a module of Python through another one"
     return None
 

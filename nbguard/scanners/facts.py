@@ -8,6 +8,7 @@ Facts travel from the worker process to the kernel as JSON, never as a pickle.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from nbguard.report.model import (
     Verdict,
 )
 
+_IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 LEVELS = ("data", "library", "unknown", "gadget")
 """From harmless to worst; merging two uses of one global keeps the worse."""
 _RECORDS = ("findings", "programs", "globals", "calls", "code", "native", "not_scanned")
@@ -74,6 +76,16 @@ class Facts:
         """Record that something could not be read to the end; `text` may say more than `MEANING` and `REMEDY` do."""
         text = {"meaning": MEANING, "remedy": REMEDY, **text}
         self.add(Finding(rule, Severity.HIGH, file, location, message, **text), Verdict.UNVERIFIABLE)
+
+    @property
+    def harms(self) -> bool:
+        """Whether a stream that breaks off may have done harm before: it named something harmful that can be imported.
+
+        Words of a text and chance bytes of a picture that stand where a stream names a module name nothing that is
+        there: a loader fails on them, and nothing has run.
+        """
+        harmful = (use for use in self.globals if use.level == "gadget")
+        return self.verdict is Verdict.DANGER and any(_IMPORTABLE.match(use.module) for use in harmful)
 
     def merge(self, other: Facts) -> None:
         """Take over everything that `other` found; the verdict becomes the worse of the two."""

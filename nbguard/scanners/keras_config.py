@@ -14,7 +14,6 @@ import base64
 import binascii
 import hashlib
 import re
-import sys
 from typing import Any
 
 from nbguard import rules
@@ -22,7 +21,7 @@ from nbguard.formats.marshal_code import Code, MarshalError, read
 from nbguard.report.model import CodeFile, Finding, GlobalUse, Severity, Verdict
 from nbguard.scanners.base import Job
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.tables import table
+from nbguard.scanners.tables import of_python, table
 
 MAX_NODES = 2_000_000
 """Objects and values of one configuration that are looked at."""
@@ -332,7 +331,7 @@ class _Judge:
 
     @staticmethod
     def _harmful(module: str, name: str) -> bool:
-        return rules.gadget(module, name) is not None or module.partition(".")[0] in sys.stdlib_module_names - _OWN
+        return rules.gadget(module, name) is not None or (of_python(module) and module.partition(".")[0] not in _OWN)
 
 
 _SPECIAL = _VOCABULARIES | {"Lambda", "TorchModuleWrapper", "TFSMLayer", "TFOpLambda", "SlicingOpLambda", "JaxLayer",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from nbguard.formats.pickle_machine import PASS, Seen, Tape
@@ -136,7 +136,11 @@ class _Stream:
         companions: frozenset[str],
         nested: Nested | None,
         depth: int,
+        searches: bool = True,
     ) -> None:
+        """`searches`: look for programs that start further on. Bytes that are handed to a loader are read from their
+        start or not at all, and a search in each of those in a search would have no end."""
+        self.searches = searches and container != "nested"
         self.data, self.base, self.compression = data, base, compression
         self.judge = Judge(file, member, container, nested or nested_pickles(file, depth), companions)
         self.judge.locate = self._locate
@@ -207,6 +211,8 @@ class _Stream:
                 judge.facts.verdict,
             )
             count(judge.facts, "unknown", rest)
+            if self.searches:
+                self._further_on(end)
             return
         judge.program_calls("")
         count(judge.facts, "unknown", rest)
@@ -218,22 +224,49 @@ class _Stream:
             meaning="What comes after that point is unknown. A loader may have run what came before it.",
             remedy="Get the file again. If it is the same there, do not load it.",
         )
-        if not done:
+        if not done and self.searches:
             self._behind_junk()
 
     def _behind_junk(self) -> None:
         """The first program did not end: what would a loader find that starts further on? It can only make it worse."""
-        head = bytes(self.source.slice(1, _SEARCHED))
+        for at in self._starts_behind(1):
+            self.source.seek(at)
+            self.starts.append(at)
+            run(self.source, self.tape)
+            self.judge.program_calls("")
+
+    def _further_on(self, end: int) -> None:
+        """What follows the last program is none; one that starts in it is told where it does harm.
+
+        No loader goes there by itself. Whoever skips what it cannot read does.
+        """
+        judge = self.judge
+        for at in self._starts_behind(end):
+            piece = bytes(self.source.slice(at, at + _SEARCHED))
+            further = _Stream(
+                piece, judge.file, judge.member, self.base + at, judge.container, self.compression, judge.companions,
+                judge.nested, 0, searches=False,
+            )  # fmt: skip
+            try:
+                further.programs(False)
+                facts = further.finish()
+            finally:
+                further.source.close()
+            if facts.harms:
+                facts.regions = {}
+                judge.facts.merge(facts)
+                return
+
+    def _starts_behind(self, begin: int) -> Iterator[int]:
+        """Where a program may start: the first places with a protocol."""
+        head = bytes(self.source.slice(begin, begin + _SEARCHED))
         at = -1
         for _ in range(MAX_STARTS):
             found = [p for p in (head.find(b"\x80" + bytes([n]), at + 1) for n in (2, 3, 4, 5)) if p >= 0]
             if not found:
                 return
             at = min(found)
-            self.source.seek(at + 1)
-            self.starts.append(at + 1)
-            run(self.source, self.tape)
-            self.judge.program_calls("")
+            yield begin + at
 
     def _raw_follows(self, done: int) -> bool:
         """torch's legacy format: five programs (magic number, version, system, object, keys), then raw storages."""

@@ -10,7 +10,7 @@ that is only named: what is named can be called later.
 
 from __future__ import annotations
 
-import sys
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,6 +38,7 @@ from nbguard.scanners.facts import Facts
 from nbguard.scanners.pickle_describe import arguments_text, value_text
 from nbguard.scanners.pickle_persistent import storage_trouble
 from nbguard.scanners.pickle_wording import REFUSE, SAFETENSORS, Problem, evidence
+from nbguard.scanners.tables import of_python
 
 MAX_NOTED = 200
 """Calls and findings of one kind kept of one stream; more of the same are counted, not listed."""
@@ -67,6 +68,8 @@ class Judge:
         self.locate: Callable[[Seen], str] = lambda seen: member
         self.block_source: Callable[[Block], bytes] | None = None
         self._later: set[tuple[str, str]] = set()
+        self._inside: set[bytes] = set()
+        """Digests of the programs inside this one that were read: few bytes can hand the same on again and again."""
 
     # --- what the checks use
 
@@ -130,8 +133,10 @@ class Judge:
         if self.nested is None:
             self.problem(seen, f"{what} could not be read", verdict=Verdict.UNVERIFIABLE, rule="pickle.nested")
             return
-        inner = self.nested(data, what)
-        self.facts.merge(inner)
+        digest = hashlib.sha256(data).digest()
+        if digest not in self._inside:
+            self._inside.add(digest)
+            self.facts.merge(self.nested(data, what))
 
     def block_bytes(self, block: Block) -> bytes:
         """The bytes of an array that lies raw in the stream. Raises ValueError where they cannot be had."""
@@ -289,7 +294,7 @@ class Judge:
                 "A dotted name can reach any attribute of anything in a module, its globals included.",
             )
             return "gadget", "a dotted name that is not listed"
-        if root in sys.stdlib_module_names and seen.module not in _OWN:
+        if of_python(root) and seen.module not in _OWN:
             self._danger(
                 seen,
                 "pickle.unexplained-class",
@@ -303,7 +308,7 @@ class Judge:
     def _other_reading(self, seen: Seen) -> rules.Gadget | None:
         """Protocol 3 and later read the raw name; where Python 3 has such a module too, that reading counts as well."""
         raw = (seen.raw_module, seen.raw_name)
-        if raw == (seen.module, seen.name) or seen.raw_module.partition(".")[0] not in sys.stdlib_module_names:
+        if raw == (seen.module, seen.name) or not of_python(seen.raw_module):
             return None
         trap = rules.gadget(*raw)
         if trap is None and rules.lookup(*raw) is None:

@@ -9,22 +9,35 @@ from __future__ import annotations
 import contextlib
 import mmap
 import pickletools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
 
+from nbguard import rules
 from nbguard.formats.npy import MAGIC as NPY
 from nbguard.formats.view import BytesView, FileView, View, buffered
 from nbguard.report.model import Verdict
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 
 IN_MEMORY = 256 << 20
 """Streams up to this many bytes are copied, so that nobody can change them between judging and hashing."""
 _WINDOW = 1 << 20
 """Bytes of a file of another format that are offered to the pickle machine first; all of it where that goes on."""
-_IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
+_OF_GLOBALS = frozenset(
+    {
+        "pickle.argument",
+        "pickle.gadget",
+        "pickle.library-objects",
+        "pickle.odd-name",
+        "pickle.runs-later",
+        "pickle.trailing-bytes",
+        "pickle.unexplained-call",
+        "pickle.unknown-class",
+        "pickle.unreadable",
+    }
+)
+"""Findings whose harm, if they are harmful, stands in the level of a global too."""
 PICKLE_LOADERS = frozenset(
     {
         "torch.load",
@@ -51,7 +64,7 @@ def scan_pickles(job: Job) -> Facts | None:
     facts = run(job, job.view)
     wanted = job.loader in PICKLE_LOADERS and not job.member
     begun = job.head[:1] == b"\x80" and job.head[1:2] <= b"\x05"  # PROTO: meant as a pickle, wherever it breaks off
-    if not (facts.programs or _harms(facts) or wanted or begun):
+    if not (facts.programs or facts.harms or wanted or begun):
         return None
     facts.format = "pickle"
     if _by_joblib(facts):
@@ -80,12 +93,28 @@ def _joblib(job: Job, plainly: Facts) -> Facts:
     )
     facts.format = "joblib"
     meant_plainly = job.loader in PICKLE_LOADERS and job.loader != "joblib.load"
-    if plainly.verdict is Verdict.DANGER or meant_plainly:
+    if meant_plainly or (plainly.verdict is Verdict.DANGER and not _mixed_up(plainly)):
         regions = dict(facts.regions)
         plainly.read_too(facts)  # this way round: the plain reading knows where in the stream each name stands
         plainly.format, plainly.regions = "joblib", regions
         return plainly
     return facts
+
+
+def _mixed_up(plainly: Facts) -> bool:
+    """Whether all that looks harmful in a plain reading of a joblib file is one module's name out of the wrong memo.
+
+    An array of objects is a program inside the program, with a memo of its own. A plain Unpickler runs it with the
+    outer one: `numpy`, place 3 of every such program (`numpy.dtype` is its second name from there), is then whatever
+    text the outer program keeps in place 3, a key of a dictionary or the name of a class. A loader finds no `dtype` in
+    such a module, or finds numpy's.
+    """
+    harmful = [use for use in plainly.globals if use.level == "gadget"]
+    return (
+        bool(harmful)
+        and all(use.name == "dtype" and rules.lookup(use.module, use.name) is None for use in harmful)
+        and all(found.rule in _OF_GLOBALS for found in plainly.findings)
+    )
 
 
 def run(job: Job, view: View, *, container: str = "", base: int = 0, many: bool = True) -> Facts:
@@ -161,9 +190,9 @@ def as_pickle_too(job: Job) -> Facts:
     job = replace(job, companions=frozenset())
     head = job.view.read(0, _WINDOW)
     facts = run(job, BytesView(head), many=False)
-    if not facts.programs and not _harms(facts) and len(head) < job.size and _goes_on(head):
+    if not facts.programs and not facts.harms and len(head) < job.size and _goes_on(head):
         facts = run(job, job.view, many=False)
-    if not facts.programs and not _harms(facts):
+    if not facts.programs and not facts.harms:
         return nothing
     facts.format, facts.containers = "pickle", {}
     if head.startswith(NPY):
@@ -171,16 +200,6 @@ def as_pickle_too(job: Job) -> Facts:
         # further on still counts; that a header is no pickle is nothing to tell.
         facts.findings = [f for f in facts.findings if f.rule != "pickle.unreadable"]
     return facts
-
-
-def _harms(facts: Facts) -> bool:
-    """Whether a stream that breaks off may have done harm before: it named something harmful that can be imported.
-
-    Words of a text and chance bytes of a picture that stand where a stream names a module name nothing that is there:
-    a loader fails on them, and nothing has run.
-    """
-    harmful = (use for use in facts.globals if use.level == "gadget")
-    return facts.verdict is Verdict.DANGER and any(_IMPORTABLE.match(use.module) for use in harmful)
 
 
 def _goes_on(data: bytes) -> bool:
@@ -194,3 +213,32 @@ def _goes_on(data: bytes) -> bool:
     except Exception:  # noqa: BLE001 - genops raises whatever a malformed argument makes it raise; the machine judged it
         return False
     return False
+
+
+FORMATS = (
+    Format(
+        "pickle",
+        "pickle, protocols 0 to 5, several in a row; dill's and cloudpickle's too",
+        (".pkl", ".pickle", ".p", ".bin", ".dill"),
+        "running it: Python's own machine reads the bytes with inert names. Nothing is needed at the start, and what "
+        "is another format too is read as both",
+        "every instruction, and every global with what is done to it: called, made, given state, changed; bytes that "
+        "are handed to a loader are read as the program or archive that they are",
+        "what a class of a library does later with the state that it is given: such classes are listed one by one, or "
+        "are for review. Bytes behind the last program are searched for harm in their first megabyte",
+        "*safe* where only explained data comes of it; *review* for objects of libraries and classes that are not "
+        "listed; *danger* for calls that no rule explains, for known gadgets, for functions as byte code (dill, "
+        "cloudpickle); *unverifiable* where it breaks off",
+    ),
+    Format(
+        "joblib",
+        "joblib, plain and zlib, gzip, bz2, lzma, xz, lz4",
+        (".joblib", ".pkl", ".z", ".gz", ".xz", ".lz4"),
+        "a pickle that names joblib's wrappers of arrays; compressed ones by the mark of their compression",
+        "every instruction, as in a pickle; arrays by the length that their checked type and shape give; arrays of "
+        "objects as programs of their own; files of arrays beside it that the old format names",
+        "the numbers themselves. A plain load of such a file breaks off at its first array; what it would run before "
+        "that counts too",
+        "as a pickle; *unverifiable* where a type or a shape contradicts itself, or an array is cut off",
+    ),
+)

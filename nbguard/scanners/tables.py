@@ -4,23 +4,32 @@
     table("tensorflow")["files"]
 
 A string that runs over lines is a list of words; it comes back as a set.
+
+    of_python("telnetlib.Telnet")       # True, whichever version this is
 """
 
 from __future__ import annotations
 
+import sys
 import tomllib
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 
-@lru_cache(maxsize=8)
+@cache
 def table(name: str) -> dict[str, Any]:
     """The table `name`.toml, word lists as frozensets. Raises FileNotFoundError for a table that is not there."""
     found: dict[str, Any] = _sets(
         tomllib.loads((files("nbguard.rules") / "tables" / f"{name}.toml").read_text("utf-8"))
     )
     return found
+
+
+def of_python(module: str) -> bool:
+    """Whether the module belongs to the standard library, of this Python or of another version of it."""
+    root = module.partition(".")[0]
+    return root in sys.stdlib_module_names or root in table("python")["modules"]["others"]
 
 
 def _sets(value: Any) -> Any:

@@ -365,6 +365,26 @@ def test_programs_inside_programs_have_an_end() -> None:
     assert scan(data).verdict is Verdict.UNVERIFIABLE
 
 
+def test_the_same_bytes_handed_on_again_and_again_are_read_once() -> None:
+    """Forty calls with the same bytes out of the memo, eight programs deep: 40 ** 8 readings, or eight."""
+    load = name("torch.storage", "_load_from_bytes")
+    data = program(NONE)
+    for _ in range(8):
+        data = program(raw(data), put(0), POP, *[call(load, get(0)) + POP for _ in range(40)], NONE)
+    facts = scan(data)
+    assert facts.verdict is Verdict.SAFE
+    assert len(facts.programs) == 9
+
+
+@pytest.mark.parametrize("before", [b"", program(NONE) + b"\xff"])
+def test_a_search_for_programs_in_programs_has_an_end(before: bytes) -> None:
+    """Each level offers nine places where a program may start, and every one hands the same bytes on."""
+    data = program(RUN)
+    for _ in range(12):
+        data = before + b"\x80\x02" * 9 + call(name("torch.storage", "_load_from_bytes"), raw(data))
+    assert scan(data).verdict in (Verdict.SAFE, Verdict.UNVERIFIABLE)
+
+
 def test_a_zip_inside_a_program_is_handed_on_or_unverifiable() -> None:
     data = program(call(name("torch.storage", "_load_from_bytes"), raw(b"PK\x03\x04 and so on")))
     assert scan(data).verdict is Verdict.UNVERIFIABLE

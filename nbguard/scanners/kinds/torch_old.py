@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nbguard.formats import torch_legacy
 from nbguard.formats.view import Part
-from nbguard.scanners.base import Job, plain
+from nbguard.scanners.base import Format, Job, plain
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.streams import run_at
 
@@ -43,3 +43,16 @@ class TorchLegacyScanner:
 
 
 SCANNER = TorchLegacyScanner()
+FORMATS = (
+    Format(
+        "torch-legacy",
+        "PyTorch before 1.6 (`torch.save` without a zip)",
+        (".pt", ".pth", ".bin", ".ckpt"),
+        "PyTorch's magic number as a pickle of its own at the start, as `torch.load` compares it",
+        "the five pickles in a row, each as a pickle, with persistent ids that may stand for plain storages only; the "
+        "place and size of what follows",
+        "the bytes of the storages: numbers. A file whose magic number is computed is no such file here, and is judged "
+        "as the pickles that it is",
+        "as a pickle; *unverifiable* where one of the five is missing",
+    ),
+)
