@@ -40,7 +40,7 @@ def judge_class(name: str) -> Judged:
     parts = name.split(".")
     if any(p.startswith("__") for p in parts):
         return Judged("never", "it reaches for what is private to Python")
-    if any(p in sys.stdlib_module_names or p == "torch" for p in parts[1:-1]) and name.startswith(FREE):
+    if any(of_python(p) or p == "torch" for p in parts[1:-1]) and name.startswith(FREE):
         return Judged("never", "it reaches a module of Python, or all of torch, through a package that may be named")
     if name.startswith(FREE):
         return Judged("free")
