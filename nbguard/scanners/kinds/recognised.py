@@ -21,8 +21,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"PAR1", "parquet", "a Parquet file"),
     (0, b"ARROW1", "arrow", "an Arrow file"),
     (0, b"SQLite format 3\0", "sqlite", "an SQLite database"),
-    (0, b"RDX2\n", "rdata", "an R workspace"),
-    (0, b"RDX3\n", "rdata", "an R workspace"),
     (0, b"\xac\xed\x00\x05", "java-serialized", "a serialized Java object"),
     (0, b"\0asm", "wasm", "a WebAssembly module"),
     (0, b"TFDF", "tfdf", "a decision forest"),
@@ -81,7 +79,6 @@ SCANNER = RecognisedScanner()
 
 _PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
     (re.compile(rb"[\x08\x0a]"), (".mlmodel",), "coreml", "a Core ML model"),
-    (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),
 )
 """Formats without a mark of their own: (how they begin, extensions that make it likely or none, format, name)."""
 
