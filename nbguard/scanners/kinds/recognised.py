@@ -18,8 +18,6 @@ _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"fmgg", "ggml", "a GGML model"),
     (4, b"ET12", "executorch", "an ExecuTorch program"),
     (4, b"ET13", "executorch", "an ExecuTorch program"),
-    (0, b"PAR1", "parquet", "a Parquet file"),
-    (0, b"ARROW1", "arrow", "an Arrow file"),
     (0, b"SQLite format 3\0", "sqlite", "an SQLite database"),
     (0, b"\xac\xed\x00\x05", "java-serialized", "a serialized Java object"),
     (0, b"\0asm", "wasm", "a WebAssembly module"),
