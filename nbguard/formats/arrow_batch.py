@@ -172,7 +172,7 @@ class _Walk:
         return self.column(column.children[0])
 
     def buffer(self, needed: int) -> tuple[int, int, int]:
-        """(offset in the file, bytes there, bytes when it is unpacked) of the next buffer, which needs so many bytes."""
+        """(offset in the file, bytes there, bytes when unpacked) of the next buffer, which needs so many bytes."""
         found = next(self.buffers, None)
         if found is None or found[0] < 0 or found[1] < 0 or found[0] + found[1] > self.batch.body:
             raise ArrowError("A buffer of a batch leads out of it.")
@@ -189,7 +189,7 @@ class _Walk:
 
     def content(self, buffer: tuple[int, int, int], needed: int) -> bytes:
         """The first bytes of a buffer, unpacked."""
-        at, size, plain = buffer
+        at, size, _ = buffer
         self.kept.left -= needed
         if self.kept.left < 0:
             raise ArrowError("It has more offsets than are looked at.")
@@ -221,7 +221,7 @@ class _Walk:
         numbers = _numbers(code, self.content(buffer, rows * column.index // 8))
         if len(numbers) < rows:
             raise ArrowError("It is cut off.")
-        if not numbers or (0 <= min(numbers) and max(numbers) < (count or 0)):
+        if not numbers or (min(numbers) >= 0 and max(numbers) < (count or 0)):
             return
         bits = self.content(valid, (rows + 7) // 8) if valid is not None else b""
         for row, number in enumerate(numbers):  # what has no value may have any index

@@ -4,8 +4,8 @@
     found.extensions        # [("column", "arrow.py_extension_type", b"\\x80\\x04…")]
     found.rows, found.unread
 
-Readers in C++ take lengths and offsets from the batches as they are, unless they are asked to validate. Source: `Message.fbs`,
-`Schema.fbs` and `File.fbs` of Arrow 21, and "Arrow columnar format" in its documentation.
+Readers in C++ take lengths and offsets from the batches as they are, unless they are asked to validate. Source:
+`Message.fbs`, `Schema.fbs` and `File.fbs` of Arrow 21, and "Arrow columnar format" in its documentation.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _file(view: View, out: ArrowFile) -> None:
     tail = view.read(view.size - 10, 10)
     length = int.from_bytes(tail[:4], "little")
     start = view.size - 10 - length
-    if tail[4:] != MAGIC or not 8 <= start or length > MAX_METADATA:
+    if tail[4:] != MAGIC or start < 8 or length > MAX_METADATA:
         raise ArrowError("It does not end as an Arrow file does.")
     reader = _Reader(view.read(start, length))
     _, schema, dictionaries, batches, _ = reader.table(0, _FOOTER, 0)

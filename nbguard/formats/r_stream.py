@@ -3,8 +3,8 @@
     stream = open_stream(view)          # of `saveRDS` and `save`, uncompressed
     stream.integer(), stream.text(12), stream.numbers("real", 1000)
 
-Source: `src/main/serialize.c` of R 4.4 (`InInteger`, `InReal`, `InString`, `InWord`), and `saveload.c` for the first line
-of what `save` writes.
+Source: `src/main/serialize.c` of R 4.4 (`InInteger`, `InReal`, `InString`, `InWord`), and `saveload.c` for the first
+line of what `save` writes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ NA = -(1 << 31)
 SIZES = {"integer": 4, "real": 8, "complex": 16, "raw": 1}
 """Kinds of numbers, and bytes of one of them."""
 _WINDOW = 1 << 18
-_BEGIN = re.compile(
-    rb"(?P<image>RD(?P<kind>[XAB])[23]\r?\n)?(?P<format>[XAB])\r?\n(?:\0\0\0[\2\3]|[\2\3]\0\0\0|[23]\r?\n)"
-)
+_BEGIN = re.compile(rb"(?P<image>RD[XAB][23]\r?\n)?(?P<format>[XAB])\r?\n(?:\0\0\0[\2\3]|[\2\3]\0\0\0|[23]\r?\n)")
 _WORD = re.compile(rb"[^\s]{1,128}")
 _SPACE = re.compile(rb"[\s]*")
 _ESCAPES = {0x6E: 10, 0x74: 9, 0x76: 11, 0x62: 8, 0x72: 13, 0x66: 12, 0x61: 7}

@@ -16,7 +16,10 @@ from nbguard.scanners.tables import table
 MAX_TEXT = 1_500
 """Characters of one piece of code in a report."""
 MAX_DEPTH = 40
-_MARKS = frozenset("+ - * / ^ : == != < > <= >= & && | || ~ <- <<- = %in% %% %/% %*% $ @ :: :::".split())
+_MARKS = frozenset(
+    ("+", "-", "*", "/", "^", ":", "==", "!=", "<", ">", "<=", ">=", "&", "&&", "|", "||", "~", "<-", "<<-", "=",
+     "%in%", "%%", "%/%", "%*%", "$", "@", "::", ":::")
+)  # fmt: skip
 
 
 @dataclass

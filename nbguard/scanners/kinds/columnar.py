@@ -3,8 +3,8 @@
 facts = SCANNER.scan(job)
 
 They hold numbers and texts. What can do harm: types of a program's own that say in a pickle how to make them, which
-pyarrow before 14.0.1 unpickled when it read the schema; columns in other files; and offsets that a reader in C++ follows
-unseen.
+pyarrow before 14.0.1 unpickled when it read the schema; columns in other files; and offsets that a reader in C++
+follows unseen.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ FORMATS = (
         "the description at its end to the last byte: the tree of columns, where each lies, how it is packed; files "
         "elsewhere; types that Arrow would make",
         "the pages of the columns: readers check what they take from them",
-        "*safe*; *review* for types and columns of others; *danger* for types that are pickles and for columns outside of "
-        "the folder; *unverifiable* where an offset or a length leads nowhere, or encrypted",
+        "*safe*; *review* for types and columns of others; *danger* for types that are pickles and for columns outside "
+        "of the folder; *unverifiable* where an offset or a length leads nowhere, or encrypted",
     ),
     Format(
         "arrow",

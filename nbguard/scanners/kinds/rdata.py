@@ -113,7 +113,7 @@ def _code(job: Job, code: Code, found: Reading) -> tuple[Finding, Verdict] | Non
     if used.harmful:
         names = ", ".join(used.harmful[:6])
         return _finding(
-            job, code, "rdata.harmful", Severity.CRITICAL, f"It holds {_NAMES[code.kind]} of R that uses {names[:200]}.",
+            job, code, "rdata.harmful", Severity.CRITICAL, f"It holds {_NAMES[code.kind]} that uses {names[:200]}.",
             "Such functions run programs, fetch, overwrite or delete. They would when the model is used, or printed.",
             Verdict.DANGER,
         )  # fmt: skip
@@ -217,8 +217,8 @@ FORMATS = (
         "R's own files (`saveRDS`, `save`), also compressed",
         (".rds", ".RData", ".rda"),
         "`X`, `A` or `B` on a line of its own and a version, or `RDX2`, `RDX3` and their kind before it",
-        "every item to the last byte; functions, calls, promises and byte code, and what they call; packages that R loads; "
-        "vectors that are kept in other ways",
+        "every item to the last byte; functions, calls, promises and byte code, and what they call; packages that R "
+        "loads; vectors that are kept in other ways",
         "numbers and texts; byte code is not followed, only the names that it can call, and its source is shown; what "
         "functions of installed packages do with the data",
         "*safe* for data, formulas and the recorded call of a model; *review* for functions, other calls and packages; "

@@ -172,7 +172,7 @@ class _Elements:
         self.path.append(local if namespace == self.home else "")
         rules = table("xml")
         if namespace in rules["languages"]["calling"]:
-            self.tell(_danger("calls", f"It calls functions of the language that its reader is written in ({local[:50]}).",
+            self.tell(_danger("calls", f"It calls functions of its reader's own language ({local[:50]}).",
                               name, "A processor of XSLT runs them."))  # fmt: skip
         elif namespace in rules["languages"]["programs"]:
             self.tell(_review("program", "It holds a program or a list of objects to make.", name,
@@ -183,7 +183,7 @@ class _Elements:
         for key, value in attributes.items():
             asks = self.pmml or self.svg or key.endswith(("href", "src"))
             if asks and not key.endswith("schemaLocation") and _HARMFUL.search(value[:MAX_TEXT]):
-                self.tell(_danger("reaches", f"An attribute asks for more than data: {value[:120]}", f'{key}="{value[:300]}"',
+                self.tell(_danger("reaches", f"An attribute is more than data: {value[:99]}", f'{key}="{value[:300]}"',
                                   "A reader that follows it runs or fetches what it names."))  # fmt: skip
             elif self.svg and key.startswith("on") and len(key) > 3:
                 self.tell(
@@ -245,8 +245,8 @@ def _pmml(document: Document, elements: _Elements) -> list[Told]:
             told.append(_danger("function", f"It calls {function[:120]}, which is none of PMML's functions.", function,
                                 "Readers written in Java load a class by such a name, and call it."))  # fmt: skip
         else:
-            told.append(_review("function", f"It calls {function[:120]!r}, which is none of PMML's functions.", function,
-                                "Readers look for a function of that name among their own, or for a class."))  # fmt: skip
+            told.append(_review("function", f"It calls {function[:99]!r}, which is none of PMML's functions.", function,
+                                "Readers look for it among functions of their own, or for a class."))  # fmt: skip
     return told
 
 
@@ -271,8 +271,8 @@ FORMATS = (
         "entities, documents and types elsewhere; namespace, version and names of elements; functions that are called; "
         "what extensions and attributes hold",
         "whether the model computes what it should; the order of elements, which readers check",
-        "*safe*; *review* for functions and elements of others; *danger* for entities and documents elsewhere, scripts and "
-        "names of Java's classes; *unverifiable* where it is not well-formed or not PMML's",
+        "*safe*; *review* for functions and elements of others; *danger* for entities and documents elsewhere, scripts "
+        "and names of Java's classes; *unverifiable* where it is not well-formed or not PMML's",
     ),
     Format(
         "xml",
@@ -281,7 +281,7 @@ FORMATS = (
         "an XML declaration, a document type that declares something, or the extension and an element",
         "entities, documents and types elsewhere, entities that grow, scripts, programs for XSLT and Java",
         "what the elements mean to the program that reads them",
-        "*safe*; *review* for transformations; *danger* for what fetches, grows or runs; *unverifiable* where it is not "
-        "well-formed",
+        "*safe*; *review* for transformations; *danger* for what fetches, grows or runs; *unverifiable* where it is "
+        "not well-formed",
     ),
 )
