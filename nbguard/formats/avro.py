@@ -125,6 +125,9 @@ def _schema(schema: Any, out: AvroFile) -> None:
         elif isinstance(part, dict):
             out.classes += [str(part[key]) for key in CLASSES if key in part]
             kind = part.get("type")
+            if not isinstance(kind, str):  # a field, or a type within a type
+                pending.append(kind)
+                continue
             if isinstance(part.get("name"), str) and kind in COMPLEX:
                 space = part.get("namespace")
                 names |= {part["name"], part["name"].rpartition(".")[2], f"{space}.{part['name']}"}
