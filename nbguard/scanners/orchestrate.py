@@ -27,7 +27,7 @@ from nbguard.scanners.source.across import join
 
 Progress = Callable[[float, str], None]
 """(share that is done, 0 to 1; what is being read)."""
-DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown"})
+DATA = frozenset({"text", "json", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown", "xml"})
 """Formats that by themselves make no folder a model."""
 _DOCUMENTS = (
     "readme",

@@ -129,65 +129,217 @@ SAMPLES = (
     Sample("rdata/frame", "rdata", written("m.rds", frame), ("safe",), honest=True, needs=RDATA),
     Sample("rdata/workspace", "rdata", written("m.RData", workspace), ("safe",), honest=True, needs=("pyreadr",)),
     *(
-        Sample(f"rdata/{name.removeprefix('test_').removesuffix('.' + name.rpartition('.')[2])}-{name.rpartition('.')[2]}",
-               "rdata", written(name, lambda name=name: of_r(name)), ("safe",), honest=True, needs=RDATA)
+        Sample(
+            f"rdata/{name.removeprefix('test_').removesuffix('.' + name.rpartition('.')[2])}-{name.rpartition('.')[2]}",
+            "rdata",
+            written(name, lambda name=name: of_r(name)),
+            ("safe",),
+            honest=True,
+            needs=RDATA,
+        )
         for name in (
-            "test_dataframe__xdr__version_3.rda", "test_dataframe__ascii__version_2.rds", "test_s4__xdr__version_3.rds",
-            "test_altrep_compact_intseq__binary__version_3.rds", "test_emptyenv__ascii__version_3.rda",
+            "test_dataframe__xdr__version_3.rda",
+            "test_dataframe__ascii__version_2.rds",
+            "test_s4__xdr__version_3.rds",
+            "test_altrep_compact_intseq__binary__version_3.rds",
+            "test_emptyenv__ascii__version_3.rda",
         )
     ),
-    Sample("rdata/function", "rdata", written("m.rds", lambda: of_r("test_function__xdr__version_3.rds")), ("review",),
-           rule="rdata.code", needs=RDATA, trick="A function with byte code, as R writes it."),
+    Sample(
+        "rdata/function",
+        "rdata",
+        written("m.rds", lambda: of_r("test_function__xdr__version_3.rds")),
+        ("review",),
+        rule="rdata.code",
+        needs=RDATA,
+        trick="A function with byte code, as R writes it.",
+    ),
     Sample("rdata/formula", "rdata", written("m.rds", formula), ("safe",)),
-    Sample("rdata/promise", "rdata", written("m.rds", lambda: HEAD + promise(RUNS)), ("danger",), rule="rdata.promise",
-           trick="A promise: R runs its expression as soon as the value is touched (CVE-2024-27322)."),
-    Sample("rdata/promise-variable", "rdata", written("m.RData", lambda: gzip.compress(image(model=promise(call("f"))))),
-           ("danger",), rule="rdata.promise", trick="A variable whose value runs a function of the attacker's choice."),
-    Sample("rdata/promise-deep", "rdata",
-           written("m.rds", lambda: lzma.compress(HEAD + values(numbers(1), values(promise(call("f", texts("x"))))))),
-           ("danger",), rule="rdata.promise", trick="The promise lies in a list in a list, in a file packed with xz."),
-    Sample("rdata/promise-with-a-value", "rdata",
-           written("m.rds", lambda: HEAD + number(5) + numbers(1) + RUNS), ("safe",),
-           trick="A promise that has its value: R does not run its expression any more."),
-    Sample("rdata/closure", "rdata", written("m.rds", lambda: bz2.compress(HEAD + closure(RUNS))), ("danger",),
-           rule="rdata.harmful", trick="A function that runs a program."),
-    Sample("rdata/by-name", "rdata", written("m.rds", lambda: HEAD + closure(call("do.call", texts("system"), texts("x")))),
-           ("danger",), rule="rdata.harmful", trick="The function to call stands there as a text."),
-    Sample("rdata/qualified", "rdata",
-           written("m.rds", lambda: HEAD + closure(call(call("::", symbol("base"), symbol("system")), texts("x")))),
-           ("danger",), rule="rdata.harmful", trick="The function is named with its package."),
-    Sample("rdata/native-order", "rdata",
-           written("m.rds", lambda: b"B\n" + b"".join(struct.pack("<i", v) for v in (2, 0x40301, 0x20300, 5, 252, 6, 1, 0x40009, 6))
-                   + b"system" + struct.pack("<i", 254)),
-           ("danger",), rule="rdata.promise", trick="A promise in R's native format."),
-    Sample("rdata/ascii", "rdata",
-           written("m.rds", lambda: b"A\n2\n262913\n131840\n5\n252\n6\n1\n262153\n6\nsyst\\145m\n254\n"),
-           ("danger",), rule="rdata.promise", trick="A promise in R's text format, the name with an escape."),
-    Sample("rdata/first", "rdata", written("m.RData", lambda: image(**{".First": closure(call("f"))})), ("danger",),
-           rule="rdata.hook", trick="R runs .First when it starts in the folder of this file."),
-    Sample("rdata/masks", "rdata", written("m.RData", lambda: image(predict=closure(call("f")))), ("danger",),
-           rule="rdata.masks", trick="A function in the place of R's own."),
-    Sample("rdata/maps-a-file", "rdata",
-           written("m.rds", lambda: HEAD + alternative("mmap_real", "base", pairs(texts("/etc/passwd"), numbers(1, 1)))),
-           ("danger",), rule="rdata.file", trick="A vector that is another file of the machine."),
-    Sample("rdata/endless-sequence", "rdata",
-           written("m.rds", lambda: HEAD + alternative("compact_intseq", "base", numbers(1e18, 1, 1))), ("unverifiable",),
-           rule="rdata.sequence", trick="A sequence that takes all memory once it is written out."),
-    Sample("rdata/package", "rdata",
-           written("m.rds", lambda: HEAD + number(249) + number(0) + number(1) + chars("evil") ), ("review",),
-           rule="rdata.package", trick="Reading it makes R load an installed package."),
-    Sample("rdata/length-lies", "rdata", written("m.rds", lambda: HEAD + number(14) + number(0x7FFFFFF0) + bytes(80)),
-           ("unverifiable",), rule="rdata.malformed", trick="A vector says a length that leads out of the file."),
-    Sample("rdata/reference-lies", "rdata", written("m.rds", lambda: HEAD + number(255 | 99 << 8)), ("unverifiable",),
-           rule="rdata.malformed", trick="It refers to an item that is not there."),
-    Sample("rdata/depth", "rdata", written("m.rds", lambda: HEAD + (number(19) + number(1)) * 200_000 + number(NIL)),
-           ("unverifiable",), rule="rdata.malformed", trick="Lists in lists, two hundred thousand deep."),
-    Sample("rdata/behind", "rdata", written("m.rds", lambda: HEAD + numbers(1) + RUNS), ("unverifiable",),
-           rule="rdata.malformed", trick="Something follows the end."),
-    Sample("rdata/promise-then-broken", "rdata", written("m.rds", lambda: HEAD + values(promise(RUNS), number(77))), ("danger",),
-           rule="rdata.promise", trick="The promise stands before the place where the file breaks off."),
-    Sample("rdata/byte-code-only", "rdata",
-           written("m.rds", lambda: HEAD + closure(number(21) + number(1) + number(13) + number(2) + number(12) + number(1)
-                   + number(3) + number(14) + numbers(1) + number(1) + symbol("system") + number(16) + texts("x"))),
-           ("danger",), rule="rdata.harmful", trick="The source of the byte code is a number; the byte code names system."),
-)  # fmt: skip
+    Sample(
+        "rdata/promise",
+        "rdata",
+        written("m.rds", lambda: HEAD + promise(RUNS)),
+        ("danger",),
+        rule="rdata.promise",
+        trick="A promise: R runs its expression as soon as the value is touched (CVE-2024-27322).",
+    ),
+    Sample(
+        "rdata/promise-variable",
+        "rdata",
+        written("m.RData", lambda: gzip.compress(image(model=promise(call("f"))))),
+        ("danger",),
+        rule="rdata.promise",
+        trick="A variable whose value runs a function of the attacker's choice.",
+    ),
+    Sample(
+        "rdata/promise-deep",
+        "rdata",
+        written("m.rds", lambda: lzma.compress(HEAD + values(numbers(1), values(promise(call("f", texts("x"))))))),
+        ("danger",),
+        rule="rdata.promise",
+        trick="The promise lies in a list in a list, in a file packed with xz.",
+    ),
+    Sample(
+        "rdata/promise-with-a-value",
+        "rdata",
+        written("m.rds", lambda: HEAD + number(5) + numbers(1) + RUNS),
+        ("safe",),
+        trick="A promise that has its value: R does not run its expression any more.",
+    ),
+    Sample(
+        "rdata/closure",
+        "rdata",
+        written("m.rds", lambda: bz2.compress(HEAD + closure(RUNS))),
+        ("danger",),
+        rule="rdata.harmful",
+        trick="A function that runs a program.",
+    ),
+    Sample(
+        "rdata/by-name",
+        "rdata",
+        written("m.rds", lambda: HEAD + closure(call("do.call", texts("system"), texts("x")))),
+        ("danger",),
+        rule="rdata.harmful",
+        trick="The function to call stands there as a text.",
+    ),
+    Sample(
+        "rdata/qualified",
+        "rdata",
+        written("m.rds", lambda: HEAD + closure(call(call("::", symbol("base"), symbol("system")), texts("x")))),
+        ("danger",),
+        rule="rdata.harmful",
+        trick="The function is named with its package.",
+    ),
+    Sample(
+        "rdata/native-order",
+        "rdata",
+        written(
+            "m.rds",
+            lambda: (
+                b"B\n"
+                + b"".join(struct.pack("<i", v) for v in (2, 0x40301, 0x20300, 5, 252, 6, 1, 0x40009, 6))
+                + b"system"
+                + struct.pack("<i", 254)
+            ),
+        ),
+        ("danger",),
+        rule="rdata.promise",
+        trick="A promise in R's native format.",
+    ),
+    Sample(
+        "rdata/ascii",
+        "rdata",
+        written("m.rds", lambda: b"A\n2\n262913\n131840\n5\n252\n6\n1\n262153\n6\nsyst\\145m\n254\n"),
+        ("danger",),
+        rule="rdata.promise",
+        trick="A promise in R's text format, the name with an escape.",
+    ),
+    Sample(
+        "rdata/first",
+        "rdata",
+        written("m.RData", lambda: image(**{".First": closure(call("f"))})),
+        ("danger",),
+        rule="rdata.hook",
+        trick="R runs .First when it starts in the folder of this file.",
+    ),
+    Sample(
+        "rdata/masks",
+        "rdata",
+        written("m.RData", lambda: image(predict=closure(call("f")))),
+        ("danger",),
+        rule="rdata.masks",
+        trick="A function in the place of R's own.",
+    ),
+    Sample(
+        "rdata/maps-a-file",
+        "rdata",
+        written("m.rds", lambda: HEAD + alternative("mmap_real", "base", pairs(texts("/etc/passwd"), numbers(1, 1)))),
+        ("danger",),
+        rule="rdata.file",
+        trick="A vector that is another file of the machine.",
+    ),
+    Sample(
+        "rdata/endless-sequence",
+        "rdata",
+        written("m.rds", lambda: HEAD + alternative("compact_intseq", "base", numbers(1e18, 1, 1))),
+        ("unverifiable",),
+        rule="rdata.sequence",
+        trick="A sequence that takes all memory once it is written out.",
+    ),
+    Sample(
+        "rdata/package",
+        "rdata",
+        written("m.rds", lambda: HEAD + number(249) + number(0) + number(1) + chars("evil")),
+        ("review",),
+        rule="rdata.package",
+        trick="Reading it makes R load an installed package.",
+    ),
+    Sample(
+        "rdata/length-lies",
+        "rdata",
+        written("m.rds", lambda: HEAD + number(14) + number(0x7FFFFFF0) + bytes(80)),
+        ("unverifiable",),
+        rule="rdata.malformed",
+        trick="A vector says a length that leads out of the file.",
+    ),
+    Sample(
+        "rdata/reference-lies",
+        "rdata",
+        written("m.rds", lambda: HEAD + number(255 | 99 << 8)),
+        ("unverifiable",),
+        rule="rdata.malformed",
+        trick="It refers to an item that is not there.",
+    ),
+    Sample(
+        "rdata/depth",
+        "rdata",
+        written("m.rds", lambda: HEAD + (number(19) + number(1)) * 200_000 + number(NIL)),
+        ("unverifiable",),
+        rule="rdata.malformed",
+        trick="Lists in lists, two hundred thousand deep.",
+    ),
+    Sample(
+        "rdata/behind",
+        "rdata",
+        written("m.rds", lambda: HEAD + numbers(1) + RUNS),
+        ("unverifiable",),
+        rule="rdata.malformed",
+        trick="Something follows the end.",
+    ),
+    Sample(
+        "rdata/promise-then-broken",
+        "rdata",
+        written("m.rds", lambda: HEAD + values(promise(RUNS), number(77))),
+        ("danger",),
+        rule="rdata.promise",
+        trick="The promise stands before the place where the file breaks off.",
+    ),
+    Sample(
+        "rdata/byte-code-only",
+        "rdata",
+        written(
+            "m.rds",
+            lambda: (
+                HEAD
+                + closure(
+                    number(21)
+                    + number(1)
+                    + number(13)
+                    + number(2)
+                    + number(12)
+                    + number(1)
+                    + number(3)
+                    + number(14)
+                    + numbers(1)
+                    + number(1)
+                    + symbol("system")
+                    + number(16)
+                    + texts("x")
+                )
+            ),
+        ),
+        ("danger",),
+        rule="rdata.harmful",
+        trick="The source of the byte code is a number; the byte code names system.",
+    ),
+)

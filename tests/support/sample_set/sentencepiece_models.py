@@ -18,9 +18,15 @@ def model(kind: str = "unigram", rules: str = "nmt_nfkc", **more: bool) -> bytes
 
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(SENTENCES * 50), model_writer=out, vocab_size=300 if more else 30, minloglevel=2, model_type=kind,
-        hard_vocab_limit=False, normalization_rule_name=rules, **more,
-    )  # fmt: skip
+        sentence_iterator=iter(SENTENCES * 50),
+        model_writer=out,
+        vocab_size=300 if more else 30,
+        minloglevel=2,
+        model_type=kind,
+        hard_vocab_limit=False,
+        normalization_rule_name=rules,
+        **more,
+    )
     return out.getvalue()
 
 
@@ -63,20 +69,42 @@ NAME = "tokenizer.model"
 
 def hostile(name: str, data: object, trick: str) -> Sample:
     assert callable(data)
-    return Sample(f"sentencepiece/{name}", "sentencepiece", written(NAME, data), ("unverifiable",), needs=NEEDS,
-                  rule="sentencepiece.malformed", trick=trick, loads=loads)  # fmt: skip
+    return Sample(
+        f"sentencepiece/{name}",
+        "sentencepiece",
+        written(NAME, data),
+        ("unverifiable",),
+        needs=NEEDS,
+        rule="sentencepiece.malformed",
+        trick=trick,
+        loads=loads,
+    )
 
 
 SAMPLES = (
     Sample("sentencepiece/unigram", "sentencepiece", written(NAME, model), ("safe",), honest=True, needs=NEEDS),
-    Sample("sentencepiece/bpe", "sentencepiece", written(NAME, lambda: model("bpe", "nfkc_cf", byte_fallback=True)),
-           ("safe",), honest=True, needs=NEEDS),
-    Sample("sentencepiece/word", "sentencepiece", written(NAME, lambda: model("word", "identity")), ("safe",), honest=True,
-           needs=NEEDS),
+    Sample(
+        "sentencepiece/bpe",
+        "sentencepiece",
+        written(NAME, lambda: model("bpe", "nfkc_cf", byte_fallback=True)),
+        ("safe",),
+        honest=True,
+        needs=NEEDS,
+    ),
+    Sample(
+        "sentencepiece/word",
+        "sentencepiece",
+        written(NAME, lambda: model("word", "identity")),
+        ("safe",),
+        honest=True,
+        needs=NEEDS,
+    ),
     hostile("trie-size", lambda: changed(0, 0xFFFFFFFF), "The trie says a size that leads out of the file."),
     hostile("trie-root", lambda: changed(4, 0x1FFFFF << 10 | 0x200), "The first step in the trie leads out of it."),
     hostile("trie-values", values_outside, "Texts that are put in lie behind the model."),
     hostile("twice", lambda: model() + model()[: model().index(b"\x0a", 2)], "A piece is there twice."),
     hostile("another-field", lambda: model() + b"\xc2\x0c\x03abc", "A field that sentencepiece does not know."),
-    hostile("two-trainers", lambda: model() + b"\x12\x02\x20\x07", "A second specification, which is put into the first."),
-)  # fmt: skip
+    hostile(
+        "two-trainers", lambda: model() + b"\x12\x02\x20\x07", "A second specification, which is put into the first."
+    ),
+)
