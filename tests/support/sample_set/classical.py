@@ -77,21 +77,29 @@ def border_in_catboost() -> bytes:
 
 
 def loads_xgboost(place: Path) -> None:
+    """Loading believes the indices; predicting follows them."""
+    import numpy as np
     import xgboost
 
-    xgboost.Booster().load_model(place)
+    booster = xgboost.Booster()
+    booster.load_model(place)
+    booster.predict(xgboost.DMatrix(np.zeros((1, booster.num_features()))), validate_features=False)
 
 
 def loads_lightgbm(place: Path) -> None:
     import lightgbm
+    import numpy as np
 
-    lightgbm.Booster(model_file=str(place))
+    booster = lightgbm.Booster(model_file=str(place))
+    booster.predict(np.zeros((1, booster.num_feature())))
 
 
 def loads_catboost(place: Path) -> None:
     import catboost
 
-    catboost.CatBoost().load_model(str(place), format="json" if place.suffix == ".json" else "cbm")
+    model = catboost.CatBoost().load_model(str(place), format="json" if place.suffix == ".json" else "cbm")
+    if not model.get_cat_feature_indices():
+        model.predict([[0.5 for _ in model.feature_names_]])
 
 
 def loads_fasttext(place: Path) -> None:
