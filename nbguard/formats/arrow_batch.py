@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ class Kept:
 
 def width(kind: int, details: list[Any]) -> int:
     """Bits of one value of a type, by the table of it. Raises ArrowError."""
-    bits = {
+    bits: dict[int, Callable[[], Any]] = {
         INT: lambda: details[0],
         FLOAT: lambda: (16, 32, 64)[details[0]],
         BOOL: lambda: 1,

@@ -247,7 +247,7 @@ class _Reader:
 
     def opaque(self, at: int, end: int, behind: int) -> Generator[Any, int, int]:
         """Objects of newer classes: a name, a system, a class, and a variable."""
-        words = []
+        words: list[str] = []
         while at < end and len(words) < 4:
             kind, _, _, _ = self.element(at, end)
             if kind == _MATRIX:

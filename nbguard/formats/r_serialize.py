@@ -12,10 +12,48 @@ of Python's.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from typing import Any
 
-from nbguard.formats.r_stream import LONGEST, NA, RError, Stream, looks_like, open_stream
+from nbguard.formats.r_items import (
+    ALTERNATIVE,
+    ATTR_CALL,
+    ATTR_PAIRS,
+    BUILTIN,
+    BYTECODE,
+    CALL,
+    CHARS,
+    CLOSURE,
+    COMPLEX,
+    DOTS,
+    ENVIRONMENT,
+    EXPRESSIONS,
+    INTEGER,
+    LOGICAL,
+    MISSING,
+    NAMESPACE,
+    NIL,
+    PACKAGE,
+    PAIRS,
+    PERSISTENT,
+    POINTER,
+    PROMISE,
+    RAW,
+    REAL,
+    REFERENCE,
+    REP_DEFINE,
+    REP_REFERENCE,
+    S4,
+    SPECIAL,
+    STRINGS,
+    SYMBOL,
+    UNBOUND,
+    VECTOR,
+    WEAK,
+    Code,
+    Node,
+    Reading,
+)
+from nbguard.formats.r_stream import LONGEST, RError, Stream, looks_like, open_stream
 from nbguard.formats.view import View
 
 MAX_ITEMS = 8_000_000
@@ -29,11 +67,6 @@ MAX_NAME, MAX_TEXT = 256, 512
 """Characters of a name and of a text that are kept."""
 MAX_FOUND = 20_000
 """Functions, calls and promises, and packages."""
-NIL, SYMBOL, PAIRS, CLOSURE, ENVIRONMENT, PROMISE, CALL = range(7)
-SPECIAL, BUILTIN, CHARS, LOGICAL, INTEGER, REAL, COMPLEX, STRINGS, DOTS = 7, 8, 9, 10, 13, 14, 15, 16, 17
-VECTOR, EXPRESSIONS, BYTECODE, POINTER, WEAK, RAW, S4 = 19, 20, 21, 22, 23, 24, 25
-ALTERNATIVE, ATTR_PAIRS, ATTR_CALL, REP_REFERENCE, REP_DEFINE = 238, 239, 240, 243, 244
-PERSISTENT, NAMESPACE, PACKAGE, MISSING, UNBOUND, REFERENCE = 248, 249, 250, 251, 252, 255
 _NAMED = {
     241: "<base>", 242: "<empty>", 247: "<namespace:base>", MISSING: "", UNBOUND: "<unbound>", 253: "<global>",
     254: "NULL", NIL: "NULL",
@@ -42,55 +75,7 @@ _NUMBERS = {LOGICAL: "integer", INTEGER: "integer", REAL: "real", COMPLEX: "comp
 _HAS_ATTRIBUTES, _HAS_TAG, _ACTIVE = 1 << 9, 1 << 10, 1 << 27
 _CELLS = (PAIRS, CALL, CLOSURE, PROMISE, DOTS)
 
-Read = Generator[Any, "Node | None", "Node"]
-
-
-@dataclass(slots=True)
-class Node:
-    """One item of code, or what little is kept of one of data."""
-
-    type: int
-    text: str = ""
-    """Of symbols, texts, namespaces and the like."""
-    items: list[Node] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    """The tags of `items`, for calls and pair lists; empty texts where there is none."""
-    values: list[float] = field(default_factory=list)
-    length: int = 0
-
-
-@dataclass(frozen=True)
-class Code:
-    """Something that R would run, at some time or other."""
-
-    kind: str
-    """`function`, `call`, `expression`, `promise` (not evaluated yet), `evaluated` (a promise with its value)."""
-    where: str
-    """The variable that it is part of, for what `save` wrote."""
-    node: Node
-    bound: bool
-    """The value of a variable of an environment itself, where honest promises are."""
-    top: bool
-    """The value of one of the variables that `save` wrote, or all that `saveRDS` wrote."""
-
-
-@dataclass
-class Reading:
-    """What was read."""
-
-    code: list[Code] = field(default_factory=list)
-    packages: dict[str, str] = field(default_factory=dict)
-    """Namespace or package environment → which of the two."""
-    classes: list[tuple[str, str, Node]] = field(default_factory=list)
-    """(class, package, state) of each value that is kept in another way than as a plain vector."""
-    active: list[str] = field(default_factory=list)
-    """Variables whose value is what a function returns each time."""
-    names: list[str] = field(default_factory=list)
-    """Variables that `save` wrote."""
-    bytecode: int = 0
-    persistent: bool = False
-    items: int = 0
-    image: bool = False
+Read = Generator[Any, Node, Node]
 
 
 def read(view: View) -> Reading:
@@ -129,10 +114,11 @@ class _Reader:
 
     def _run(self, first: Read) -> None:
         """Drive the generators: one that yields another waits for what that returns."""
-        stack, value = [first], None
+        stack: list[Read] = [first]
+        value: Node | None = None
         while stack:
             try:
-                inner = stack[-1].send(value)
+                inner = stack[-1].send(value)  # type: ignore[arg-type]
             except StopIteration as done:
                 stack.pop()
                 value = done.value
@@ -406,4 +392,4 @@ def _decoded(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-__all__ = ["NA", "Code", "Node", "RError", "Reading", "looks_like", "read"]
+__all__ = ["RError", "looks_like", "read"]

@@ -63,14 +63,14 @@ class _Reader:
             pending += self.page(number, names[encoding])
         return self.out
 
-    def bytes(self, number: int) -> bytes:
+    def content(self, number: int) -> bytes:
         if not 1 <= number <= self.out.pages:
             raise SqliteError("Its schema leads to a page that is not there.")
         return self.view.read((number - 1) * self.size, self.size)
 
     def page(self, number: int, encoding: str) -> list[int]:
         """The pages below this one of the schema's table; what is on it goes into `out`."""
-        data = self.bytes(number)
+        data = self.content(number)
         start = 100 if number == 1 else 0
         kind, count = data[start], int.from_bytes(data[start + 3 : start + 5], "big")
         if kind not in (5, 13):
@@ -118,7 +118,7 @@ class _Reader:
         out = bytearray(data[at : at + local])
         number = int.from_bytes(data[at + local : at + local + 4], "big")
         while len(out) < length:
-            page = self.bytes(number)
+            page = self.content(number)
             out += page[4 : self.usable][: length - len(out)]
             number = int.from_bytes(page[:4], "big")
         return bytes(out)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nbguard.formats import r_serialize as r
-from nbguard.formats.r_serialize import Node
+from nbguard.formats import r_items as r
+from nbguard.formats.r_items import Node
 from nbguard.scanners.tables import table
 
 MAX_TEXT = 1_500

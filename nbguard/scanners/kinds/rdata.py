@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 
-from nbguard.formats import r_serialize as r
-from nbguard.formats.r_serialize import Code, Node, Reading, RError
+from nbguard.formats import r_items as r
+from nbguard.formats import r_serialize
+from nbguard.formats.r_items import Code, Node, Reading
+from nbguard.formats.r_serialize import RError
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
@@ -28,12 +30,12 @@ class RScanner:
     name = "rdata"
 
     def recognise(self, job: Job) -> bool:
-        return r.looks_like(job.head[:64])
+        return r_serialize.looks_like(job.head[:64])
 
     def scan(self, job: Job) -> Facts:
         problem = ""
         try:
-            found = r.read(job.view)
+            found = r_serialize.read(job.view)
         except RError as error:
             found, problem = error.seen, str(error)  # type: ignore[attr-defined]
         facts = plain(job, "rdata")
