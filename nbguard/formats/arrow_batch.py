@@ -61,7 +61,6 @@ class Batch:
     nodes: list[tuple[int, int]]
     buffers: list[tuple[int, int]]
     compression: str | None
-    variadic: bool
 
 
 @dataclass
@@ -102,27 +101,22 @@ def check(batch: Batch, columns: list[Column], kept: Kept, unread: list[str]) ->
     """The rows of a batch. Raises ArrowError where a buffer, an offset or an index leads nowhere."""
     if not 0 <= batch.length <= MAX_ROWS:
         raise ArrowError("A batch has a number of rows that there is not.")
-    if batch.variadic:
-        unread.append("views")
-    odd = {_UNFOLLOWED[c.type] for c in _below(columns) if c.type in _UNFOLLOWED}
-    if odd:
-        unread += sorted(odd - set(unread))
-        return batch.length
     walk = _Walk(batch, kept)
-    for column in columns:
-        if walk.column(column) != batch.length:
-            raise ArrowError("A column has another number of rows than its batch.")
+    try:
+        for column in columns:
+            if walk.column(column) != batch.length:
+                raise ArrowError("A column has another number of rows than its batch.")
+    except _UnfollowedError as error:
+        if str(error) not in unread:
+            unread.append(str(error))
+        return batch.length
     if next(walk.nodes, None) is not None or next(walk.buffers, None) is not None:
         raise ArrowError("A batch has more buffers than its columns need.")
     return batch.length
 
 
-def _below(columns: list[Column]) -> Iterator[Column]:
-    pending = list(columns)
-    while pending:
-        column = pending.pop()
-        yield column
-        pending += column.children
+class _UnfollowedError(Exception):
+    """A column of a kind whose insides are not followed, by its name."""
 
 
 class _Walk:
@@ -133,6 +127,8 @@ class _Walk:
 
     def column(self, column: Column) -> int:
         """Its rows, its buffers and those below it taken from the lists. Depth is that of the schema."""
+        if column.type in _UNFOLLOWED:
+            raise _UnfollowedError(_UNFOLLOWED[column.type])
         node = next(self.nodes, None)
         if node is None or not 0 <= node[1] <= node[0] <= MAX_ROWS:
             raise ArrowError("A batch does not say how many rows each of its columns has.")

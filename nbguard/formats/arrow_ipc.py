@@ -67,6 +67,9 @@ _LAST_TYPE = 26
 
 
 class _Reader(flatbuffer._Reader):
+    columns = 0
+    """Of the schema, as far as it was read."""
+
     def field(self, at: int, field: Any, name: str, depth: int) -> Any:
         return at if isinstance(field, Place) else super().field(at, field, name, depth)
 
@@ -165,6 +168,7 @@ def _stream(
     """
     seen: dict[int, tuple[int, int, int]] = {}
     kept = Kept()
+    dictionaries: dict[int, Column] | None = None
     first = True
     while at < end:
         head = view.read(at, 8)
@@ -195,7 +199,9 @@ def _stream(
             raise ArrowError("It does not begin with its schema.")
         elif kind == _DICTIONARY:
             number, records, delta = reader.table(place, _DICTIONARY_TABLE, 1)
-            values = _dictionary(columns, number)
+            if dictionaries is None:
+                dictionaries = {c.dictionary: c for c in _all(columns) if c.dictionary is not None}
+            values = _values(dictionaries.get(number))
             if values is None or records is None:
                 raise ArrowError("There are values of a dictionary that no column has.")
             rows = arrow_batch.check(_batch(view, start, body, records), [values], kept, out.unread)
@@ -214,7 +220,7 @@ def _stream(
 
 
 def _batch(view: View, start: int, body: int, records: list[Any]) -> Batch:
-    length, nodes, buffers, compression, variadic = records
+    length, nodes, buffers, compression, _ = records
     if compression is not None and (compression[0] not in (0, 1) or compression[1] != 0):
         raise ArrowError("A batch is compressed in a way that Arrow does not have.")
     return Batch(
@@ -225,15 +231,12 @@ def _batch(view: View, start: int, body: int, records: list[Any]) -> Batch:
         list(nodes.values()) if nodes is not None else [],
         list(buffers.values()) if buffers is not None else [],
         None if compression is None else ("lz4", "zstd")[compression[0]],
-        bool(variadic),
     )
 
 
-def _dictionary(columns: list[Column], number: int) -> Column | None:
-    for column in _all(columns):
-        if column.dictionary == number:
-            return Column(column.name, column.type, column.width, column.children, None, 0)
-    return None
+def _values(column: Column | None) -> Column | None:
+    """The column of a dictionary's own values, by a column that has the dictionary."""
+    return column and Column(column.name, column.type, column.width, column.children, None, 0)
 
 
 def _all(columns: list[Column]) -> Iterator[Column]:
@@ -254,6 +257,9 @@ def _schema(reader: _Reader, schema: list[Any], out: ArrowFile) -> None:
 
 def _column(reader: _Reader, one: list[Any], out: ArrowFile, depth: int) -> Column:
     name, _, kind, at, encoding, children, pairs = one
+    reader.columns += 1
+    if reader.columns > MAX_COLUMNS:
+        raise ArrowError("It has more columns than are looked at.")
     if not 1 <= kind <= _LAST_TYPE or depth > flatbuffer.MAX_DEPTH:
         raise ArrowError("A column is of a type that Arrow does not have.")
     details = reader.table(at, _TYPES[kind], depth + 1) if kind in _TYPES and at else []

@@ -57,7 +57,7 @@ def read(view: View) -> AvroFile:
     if out.codec not in CODECS:
         raise AvroError("Its values are packed in a way that Avro does not have.")
     try:
-        schema = json.loads(metadata[b"avro.schema"])
+        schema = json.loads(metadata[b"avro.schema"], object_pairs_hook=_unique)
     except (KeyError, ValueError, RecursionError) as error:
         raise AvroError("It has no schema that can be read.") from error
     _schema(schema, out)
@@ -74,6 +74,13 @@ def read(view: View) -> AvroFile:
         if out.blocks > MAX_BLOCKS:
             raise AvroError("It has more blocks of values than are looked at.")
     return out
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise AvroError("A name is there twice in its schema.")
+    return found
 
 
 def _metadata(data: bytes) -> tuple[dict[bytes, bytes], int]:

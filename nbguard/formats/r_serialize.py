@@ -296,6 +296,8 @@ class _Reader:
             if kind in (CLOSURE, PROMISE):
                 return (yield self.function(kind, context, where))
             inner = "code" if inside else {"image": "variable", "frame": "binding"}.get(context, "data")
+            if type == DOTS and context == "binding":  # the further arguments of a function, promises all of them
+                inner = "binding"
             if context == "image":
                 where = name[:200]
                 self.out.names.append(where)

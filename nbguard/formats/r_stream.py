@@ -27,6 +27,8 @@ SIZES = {"integer": 4, "real": 8, "complex": 16, "raw": 1}
 """Kinds of numbers, and bytes of one of them."""
 _WINDOW = 1 << 18
 _BEGIN = re.compile(rb"(?P<image>RD[XAB][23]\r?\n)?(?P<format>[XAB])\r?\n(?:\0\0\0[\2\3]|[\2\3]\0\0\0|[23]\r?\n)")
+_INTEGER = re.compile(rb"-?[0-9]{1,10}")
+"""What R's own reader and `int` take for the same number."""
 _WORD = re.compile(rb"[^\s]{1,128}")
 _SPACE = re.compile(rb"[\s]*")
 _ESCAPES = {0x6E: 10, 0x74: 9, 0x76: 11, 0x62: 8, 0x72: 13, 0x66: 12, 0x61: 7}
@@ -136,10 +138,9 @@ class _Ascii:
         word = self._word()
         if word == b"NA":
             return NA
-        try:
-            return int(word)
-        except ValueError as error:
-            raise RError("There is something else where a whole number should stand.") from error
+        if not _INTEGER.fullmatch(word) or not NA <= int(word) < -NA:
+            raise RError("There is something else where a whole number should stand.")
+        return int(word)
 
     def text(self, length: int) -> bytes:
         if length > self.left():
@@ -180,6 +181,7 @@ class _Ascii:
             word = self._word()
             if number < FEW:
                 try:
+                    word = word.replace(b"_", b"?")  # Python would pass over it
                     kept.append(float(int(word, 16)) if kind == "raw" else float(word.replace(b"NA", b"nan")))
                 except ValueError as error:
                     raise RError("There is something else where a number should stand.") from error

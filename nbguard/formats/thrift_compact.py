@@ -68,6 +68,8 @@ class _Reader:
 
     def value(self, kind: int, depth: int) -> Any:
         self.left -= 1
+        if depth > MAX_DEPTH:
+            raise ThriftError("Its description is nested too deeply.")
         if self.left < 0:
             raise ThriftError("Its description holds more values than are looked at.")
         if kind in (_TRUE, _FALSE):

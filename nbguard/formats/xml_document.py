@@ -40,9 +40,11 @@ _BEGIN = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*<\?xml[\s]|(?:\xff\xfe)?<\0\?\0x\0m\0l\0|(?:\xfe\xff)?\0<\0\?\0x\0m\0l|\x4c\x6f\xa7\x94"
 )
 _DECLARES = re.compile(
-    rb"\s*(?:<!--.{0,4000}?-->\s*)*<!DOCTYPE\s+(?!html\b)[^>]*(?:\[|\bSYSTEM\b|\bPUBLIC\b)", re.I | re.S
+    rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<!DOCTYPE\s+(?!html\b)[^>]*(?:\[|\bSYSTEM\b|\bPUBLIC\b)", re.I | re.S
 )
-_ELEMENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[A-Za-z_!]")
+_NET = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>)?\s*(?:<!--(?:(?!-->).)*-->\s*)*<net[\s>]", re.DOTALL)
+"""OpenVINO's documents, where they declare nothing."""
+_ELEMENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[A-Za-z_!?]")
 
 Element = Callable[[str, dict[str, str], int], None]
 
@@ -79,6 +81,8 @@ class Document:
 
 def looks_like(head: bytes, suffix: str) -> bool:
     """Whether bytes begin as a document of XML; `suffix` decides where an element comes first."""
+    if _NET.match(head):  # a format with a reader of its own
+        return False
     if _BEGIN.match(head) or _DECLARES.match(head[:8192]):
         return True
     named = suffix in (".xml", ".pmml", ".svg", ".xsl", ".xslt", ".xsd", ".xhtml", ".rdf")

@@ -104,8 +104,8 @@ def _code(job: Job, code: Code, found: Reading) -> tuple[Finding, Verdict] | Non
     used = functions(code.node)
     if code.kind == "promise":
         return _promise(job, code, used)
-    if code.kind == "evaluated":
-        return None  # its value is there, and was read; its expression never runs again
+    if code.kind == "evaluated":  # its value is there, and was read; its expression does not run again
+        return None if code.bound else _odd_promise(job, code)
     masked = table("r")["masked"]
     if code.top and found.image and code.kind == "function" and code.where in masked["hooks"]:
         return _finding(
@@ -151,6 +151,14 @@ def _promise(job: Job, code: Code, used: Functions) -> tuple[Finding, Verdict]:
         job, code, "rdata.promise", Severity.MEDIUM,
         "Among the variables of a function is one whose value is not computed yet.",
         "The expression runs when the function looks at the variable.", Verdict.REVIEW,
+    )  # fmt: skip
+
+
+def _odd_promise(job: Job, code: Code) -> tuple[Finding, Verdict]:
+    return _finding(
+        job, code, "rdata.promise", Severity.MEDIUM,
+        "It holds a promise that has its value, where R writes none.",
+        "R takes the value and leaves the expression alone. Only a person puts such a thing there.", Verdict.REVIEW,
     )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ from nbguard.scanners.tables import table
 MOST_FINDINGS = 20
 MOST_OF_ONE = 3
 """Elements that are told of for one reason."""
-MAX_TEXT = 100_000
-"""Characters of an attribute, or of the text in an extension, that are searched for code."""
+OVERLAP = 256
+"""Characters of a text that are looked at again with its next piece."""
 _HARMFUL = re.compile(
     r"(?:ldaps?|rmi|iiop|corba|jar|java|javascript|vbscript|jndi|expect|phar|gopher)\s*:"
     r"|data:\s*(?:text/html|application/(?:x-)?java)|\$\{\s*jndi|\bRuntime\s*\.\s*getRuntime|\bProcessBuilder\b"
@@ -182,7 +182,7 @@ class _Elements:
                               "What shows the picture, or loads the model, may run it."))  # fmt: skip
         for key, value in attributes.items():
             asks = self.pmml or self.svg or key.endswith(("href", "src"))
-            if asks and not key.endswith("schemaLocation") and _HARMFUL.search(value[:MAX_TEXT]):
+            if asks and not key.endswith("schemaLocation") and _HARMFUL.search(value):
                 self.tell(_danger("reaches", f"An attribute is more than data: {value[:99]}", f'{key}="{value[:300]}"',
                                   "A reader that follows it runs or fetches what it names."))  # fmt: skip
             elif self.svg and key.startswith("on") and len(key) > 3:
@@ -199,9 +199,11 @@ class _Elements:
         if not self.pmml or "Extension" not in self.path:
             self.extension = ""
             return
-        self.extension = (self.extension + piece)[-MAX_TEXT:]
-        if _HARMFUL.search(self.extension):
-            self.tell(_danger("reaches", "An extension holds more than data.", self.extension[:400],
+        text = self.extension + piece
+        self.extension = text[-OVERLAP:]
+        if found := _HARMFUL.search(text):
+            around = text[max(0, found.start() - 100) : found.end() + 200]
+            self.tell(_danger("reaches", "An extension holds more than data.", around,
                               "A reader that knows the extension runs or fetches what it names."))  # fmt: skip
             self.extension = ""
 

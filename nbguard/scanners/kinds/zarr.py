@@ -21,6 +21,7 @@ from nbguard.scanners.tables import table
 MAX_BYTES = 64 << 20
 MAX_CODECS = 10_000
 MAX_PIECES = 100_000
+_NAMES = (".zarray", ".zgroup", ".zmetadata", "zarr.json")
 _BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{")
 _PIECE = re.compile(r"(?:c/)?\d+(?:[./]\d+)*|c/?")
 """Names of pieces: places in the grid, with dots or slashes between them."""
@@ -30,7 +31,8 @@ class ZarrScanner:
     name = "zarr"
 
     def recognise(self, job: Job) -> bool:
-        return _BEGIN.match(job.head) is not None and b'"zarr' in job.head and b'_format"' in job.head
+        named = job.name.rsplit("/", 1)[-1] in _NAMES  # readers open nothing else
+        return _BEGIN.match(job.head) is not None and (named or b'"zarr_format"' in job.head)
 
     def scan(self, job: Job) -> Facts:
         if job.size > MAX_BYTES:
@@ -107,7 +109,7 @@ FORMATS = (
         "zarr",
         "Zarr",
         (".zarray", ".zgroup", ".zmetadata", "zarr.json"),
-        "JSON with a `zarr_format`",
+        "JSON with a `zarr_format`, or with one of these names",
         "every way of packing that the descriptions name",
         "the pieces with the values, which readers unpack with libraries of their own",
         "*safe*; *review* for ways of packing that nobody knows; *danger* for pickles; *unverifiable* where the "

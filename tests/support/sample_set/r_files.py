@@ -183,7 +183,7 @@ SAMPLES = (
         "rdata/promise-with-a-value",
         "rdata",
         written("m.rds", lambda: HEAD + number(5) + numbers(1) + RUNS),
-        ("safe",),
+        ("review",),
         trick="A promise that has its value: R does not run its expression any more.",
     ),
     Sample(
