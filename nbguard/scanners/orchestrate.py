@@ -35,7 +35,19 @@ SMALL = 4 << 20
 BESIDE = frozenset({"script", "notebook", "requirements"})
 """Formats that people open and no loader does."""
 DATA = frozenset(
-    {"text", "json", "jinja-template", "media", "empty", "sentencepiece", "tensorboard", "python", "unknown", *BESIDE}
+    {
+        "text",
+        "json",
+        "jinja-template",
+        "media",
+        "empty",
+        "sentencepiece",
+        "tensorboard",
+        "python",
+        "unknown",
+        "xml",
+        *BESIDE,
+    }
 )
 """Formats that by themselves make no folder a model."""
 _DOCUMENTS = (

@@ -1,4 +1,4 @@
-"""What no first bytes tell: text, JSON, sentencepiece vocabularies, and what nobody knows.
+"""What no first bytes tell: text, JSON, and what nobody knows.
 
 facts = judge(job)
 """
@@ -42,8 +42,6 @@ def judge(job: Job) -> Facts:
     """Text and JSON are data; an unknown binary is unverifiable."""
     if not job.size:
         return unverifiable(job, "empty", "format.empty", "The file is empty.")
-    if _sentencepiece(job):
-        return plain(job, "sentencepiece")
     if "tfevents" in job.name.rsplit("/", 1)[-1] and _tfrecord(job):
         return plain(job, "tensorboard")
     if _is_text(job):
@@ -180,40 +178,6 @@ def _encoded(source: str) -> Iterator[tuple[str, str]]:
             if data.startswith(magic):
                 yield what, run[:80]
                 break
-
-
-def _sentencepiece(job: Job) -> bool:
-    """A serialized `ModelProto`: pieces (text, score, type) first, only the five fields it has on top."""
-    if not job.head.startswith(b"\x0a") or job.size > MAX_TEXT:
-        return False
-    data = job.view.read(0, job.size)
-    at, pieces = 0, 0
-    while at < len(data):
-        tag = data[at]
-        if tag not in (0x0A, 0x12, 0x1A, 0x22, 0x2A):
-            return False
-        at, length = _varint(data, at + 1)
-        if length < 0 or at + length > len(data):
-            return False
-        if tag == 0x0A:
-            if data[at : at + 1] != b"\x0a" or length > 4096:
-                return False
-            pieces += 1
-        at += length
-    return pieces > 0
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """(offset behind, value), the value -1 where there is none."""
-    value = shift = 0
-    while at < len(data) and shift < 35:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return at, value
-    return at, -1
 
 
 def _tfrecord(job: Job) -> bool:

@@ -15,7 +15,7 @@ from nbguard.formats.skops_schema import MAX_SCHEMA, SCHEMA, Program, SkopsError
 from nbguard.formats.view import View
 from nbguard.formats.zip_reader import ZipDirectory
 from nbguard.report.model import CodeFile, Verdict
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import document, meant_for
 
@@ -87,3 +87,18 @@ def _judged(job: Job, program: Program) -> Facts:
     if judged.verdict < Verdict.REVIEW and any(use.level != "data" for use in judged.globals):
         judged.verdict = Verdict.REVIEW
     return judged
+
+
+FORMATS = (
+    Format(
+        "skops",
+        "skops",
+        (".skops",),
+        "a zip with a `schema.json` that says how to load its nodes",
+        "every node, as the pickle step that it stands for: names, calls, states, arguments; the nodes of decision "
+        "trees; each array beside it",
+        "the numbers themselves; what the methods of library objects do when the model is used",
+        "*safe* for data; *review* for scikit-learn's objects; *danger* for calls that no rule explains; "
+        "*unverifiable* where an id stands for two objects",
+    ),
+)

@@ -241,8 +241,10 @@ def test_a_script_under_another_name_is_told(tmp_path: Path) -> None:
 
 
 def test_sentencepiece_vocabularies_are_data(tmp_path: Path) -> None:
-    piece = b"\x0a\x05hello\x15\x00\x00\x80\xbf"
-    folder = model(tmp_path / "m", tokenizer_dot_model=(b"\x0a" + bytes([len(piece)]) + piece) * 3)
+    words = [b"\x0a" + bytes([len(word)]) + word + b"\x15\0\0\x80\xbf" for word in (b"hello", b"world")]
+    pieces = [b"\x0a\x05<unk>\x15\0\0\0\0\x18\x02", *words]
+    vocabulary = b"".join(b"\x0a" + bytes([len(piece)]) + piece for piece in pieces)
+    folder = model(tmp_path / "m", tokenizer_dot_model=vocabulary)
     report = scan(str(folder))
     assert {f.path: f.format for f in report.files}["tokenizer.model"] == "sentencepiece"
     assert report.verdict is Verdict.SAFE

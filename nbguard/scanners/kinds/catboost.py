@@ -11,7 +11,7 @@ from nbguard.artifact.model import NotScanned
 from nbguard.formats import catboost_json, catboost_model
 from nbguard.formats.catboost_model import CatBoostError
 from nbguard.report.model import Finding, Severity, Verdict
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import checked, document, malformed, meant_for
 
@@ -77,3 +77,23 @@ def _binary(job: Job) -> Facts:
 
 
 SCANNER = CatBoostScanner()
+FORMATS = (
+    Format(
+        "catboost",
+        "CatBoost, binary",
+        (".cbm",),
+        "the mark `CBM1` at its start",
+        "trees, features, and the hash tables of categories that CatBoost itself reads unverified",
+        "parts for texts and embeddings, which are listed",
+        "*safe*; *review* with such parts; *unverifiable* where an index or a length leads nowhere",
+    ),
+    Format(
+        "catboost-json",
+        "CatBoost, JSON",
+        (".json",),
+        "JSON with `features_info`, `oblivious_trees` or `ctr_data`",
+        "trees, features, borders, hash tables of categories; no name twice",
+        "the weights themselves: numbers",
+        "*safe*; *unverifiable* where an index or a length leads nowhere",
+    ),
+)

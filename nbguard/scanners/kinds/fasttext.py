@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from nbguard.formats.fasttext_model import MAGIC, FastTextError, read
-from nbguard.scanners.base import Job, plain
+from nbguard.scanners.base import Format, Job, plain
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import malformed, meant_for
 
@@ -43,3 +43,14 @@ def _judge(job: Job) -> Facts:
 
 
 SCANNER = FastTextScanner()
+FORMATS = (
+    Format(
+        "fasttext",
+        "fastText",
+        (".bin", ".ftz"),
+        "its mark at the start",
+        "the dictionary; the size of every matrix, to the last byte",
+        "the weights themselves: numbers",
+        "*safe*; *unverifiable* where a size lies",
+    ),
+)

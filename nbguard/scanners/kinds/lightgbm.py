@@ -6,7 +6,7 @@ facts = SCANNER.scan(job)
 from __future__ import annotations
 
 from nbguard.formats.lightgbm_text import MAX_SIZE, LightGBMError, looks_like, read
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import checked, malformed, meant_for
 
@@ -33,3 +33,14 @@ def _judge(job: Job) -> Facts:
 
 
 SCANNER = LightGBMScanner()
+FORMATS = (
+    Format(
+        "lightgbm-text",
+        "LightGBM",
+        (".txt",),
+        "the word `tree` on its first line, and a version",
+        "every tree, by the sizes that the head names; children, leaves, features, categories",
+        "the weights themselves, and what the parameters at the end say",
+        "*safe*; *unverifiable* where one leads nowhere",
+    ),
+)

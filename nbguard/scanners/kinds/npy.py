@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nbguard.formats.npy import MAGIC, NpyError, read_header
 from nbguard.formats.view import Part
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.streams import run_at
 
@@ -23,6 +23,17 @@ class NpyScanner:
 
 
 SCANNER = NpyScanner()
+FORMATS = (
+    Format(
+        "npy",
+        "NumPy's `.npy`",
+        (".npy",),
+        "the mark `\\x93NUMPY` at its start",
+        "the header, and that the numbers are there; objects are a pickle, of which every instruction is read",
+        "the numbers themselves",
+        "*safe* without objects; any verdict with them; *unverifiable* where the header or a length is wrong",
+    ),
+)
 
 
 def judge(job: Job) -> Facts:

@@ -14,11 +14,10 @@ from nbguard.scanners.facts import Facts
 
 _UNREAD: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"RKNN", "rknn", "a model compiled for Rockchip's accelerators"),
-    (0, b"PAR1", "parquet", "a Parquet file"),
-    (0, b"ARROW1", "arrow", "an Arrow file"),
-    (0, b"SQLite format 3\0", "sqlite", "an SQLite database"),
-    (0, b"RDX2\n", "rdata", "an R workspace"),
-    (0, b"RDX3\n", "rdata", "an R workspace"),
+    (0, b"\x0e\x03\x13\x01", "hdf4", "an HDF4 file"),
+    (0, b"\x0c\xdb\x3a\x2a", "ocdbt", "a database of TensorStore's (orbax)"),
+    (0, b"\x0c\xdb\x20\xde", "ocdbt", "a part of a database of TensorStore's (orbax)"),
+    (0, b"FEA1", "feather", "a Feather file of version 1"),
     (0, b"\xac\xed\x00\x05", "java-serialized", "a serialized Java object"),
     (0, b"\0asm", "wasm", "a WebAssembly module"),
 )
@@ -76,17 +75,8 @@ class RecognisedScanner:
 SCANNER = RecognisedScanner()
 
 
-_PROTOBUF: tuple[tuple[re.Pattern[bytes], tuple[str, ...], str, str], ...] = (
-    (re.compile(rb"[\x80-\x8f\xde\xdf]"), (".msgpack",), "msgpack", "a MessagePack file (Flax)"),
-)
-"""Formats without a mark of their own: (how they begin, extensions that make it likely or none, format, name)."""
-
-
 def _which(job: Job) -> tuple[str, str] | None:
     head = job.head
-    for pattern, suffixes, format, called in _PROTOBUF:
-        if pattern.match(head) and (job.suffix in suffixes or not suffixes) and b"\0" in head:
-            return format, called
     for offset, magic, format, called in _UNREAD:
         if head.startswith(magic, offset):
             return format, called

@@ -54,6 +54,18 @@ class SpacyConfigScanner:
 
 
 SCANNER = SpacyConfigScanner()
+FORMATS = (
+    Format(
+        "spacy-config",
+        "spaCy's `config.cfg`",
+        ("config.cfg",),
+        "the extension `.cfg` and a section `[nlp]`",
+        "the registered functions that loading the pipeline calls, components taken from elsewhere",
+        "what the functions of spaCy itself do with their arguments; blocks that are for training only",
+        "*safe*; *review* for functions of other packages, or that read elsewhere; *unverifiable* where it cannot be "
+        "read",
+    ),
+)
 
 
 def _text(raw: str) -> str:

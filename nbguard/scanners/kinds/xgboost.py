@@ -9,7 +9,7 @@ import re
 
 from nbguard.formats import ubjson, xgboost_binary, xgboost_model
 from nbguard.formats.xgboost_model import XGBoostError
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import checked, document, malformed, meant_for
 
@@ -69,3 +69,33 @@ def _old(job: Job) -> Facts:
 
 
 SCANNER = XGBoostScanner()
+FORMATS = (
+    Format(
+        "xgboost-json",
+        "XGBoost, JSON",
+        (".json",),
+        "JSON with a `learner`",
+        "every tree, child, feature, category and length; no name twice",
+        "the weights themselves: numbers",
+        "*safe*; *unverifiable* where one leads nowhere",
+    ),
+    Format(
+        "xgboost-ubj",
+        "XGBoost, UBJSON",
+        (".ubj",),
+        "an object of UBJSON with a `learner`",
+        "every tree, child, feature, category and length, to the last byte",
+        "the weights themselves: numbers",
+        "*safe*; *unverifiable* where one leads nowhere",
+    ),
+    Format(
+        "xgboost-binary",
+        "XGBoost before 3.1, binary",
+        (".bin", ".model"),
+        "the mark `binf`, or the numbers of its head",
+        "every tree, child and feature, to the last byte",
+        "the weights themselves: numbers",
+        "*safe*; *unverifiable* where one leads nowhere",
+        untested="no current XGBoost writes it; the samples are put together as version 1.7 does",
+    ),
+)
