@@ -36,7 +36,12 @@ SUFFIXES = frozenset(
     )
 )  # fmt: skip
 """What models are called; configurations and vocabularies beside them are text and no matter of this."""
-EXPLAINED: dict[str, str] = {}
+EXPLAINED: dict[str, str] = {
+    "emotion-model/emotion_model/trained_models/emotion_clf_output_v0.0.6.pkl": (
+        "Unpickling calls scikeras, which writes the Keras archive in it to a temporary folder and has Keras load it: a"
+        " loader within a loader, whose writing no contract allows. Ask for the Keras model itself."
+    ),
+}
 """`package/path` → why this file is not *safe* or *review*."""
 MAX_MEMBER = 2 << 30
 PEERS = ("picklescan", "modelscan", "fickling", "modelaudit")

@@ -27,6 +27,8 @@ SPELLED = {
     ),
     "tensorflow-cpu": ('tensorflow-cpu=={v} ; sys_platform == "linux" and platform_machine == "x86_64"',),
     "ai-edge-litert": ('ai-edge-litert=={v} ; sys_platform == "linux" and platform_machine == "x86_64"',),
+    "backports-zstd": ('backports-zstd=={v} ; python_version < "3.14"',),
+    "openvino": ('openvino=={v} ; sys_platform != "win32"',),
     "pexpect": ('pexpect=={v} ; sys_platform != "win32"',),
     "ptyprocess": ('ptyprocess=={v} ; os_name != "nt"',),
 }
