@@ -24,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if reconfigure is not None:  # a terminal in another encoding shows escapes and does not end in an error
             reconfigure(errors="backslashreplace")
     try:
-        _prewarm(sys.argv[1:] if argv is None else argv)
-        return _run(_parser().parse_args(argv))
+        arguments = sys.argv[1:] if argv is None else argv
+        _prewarm(arguments)
+        return _run(_parser(arguments).parse_args(arguments))
     except KeyboardInterrupt:
         sys.stderr.write("nbguard: interrupted.\n")
         return 130
@@ -98,21 +99,30 @@ def _say_problems() -> None:
         complain(note)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of all commands, or of the one that is named, since making a parser takes longer than using it."""
     parser = argparse.ArgumentParser(
         prog="nbguard",
         description="Says what loading a model would do before it is loaded, and keeps what you decided about it.",
     )
     parser.add_argument("--version", action="version", version=f"nbguard {nbguard.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    options.add_scan(commands)
-    options.add_preflight(commands)
-    options.add_run(commands)
-    options.add_convert(commands)
-    options.add_records(commands)
-    record_options.add_approvals(commands)
-    record_options.add_audit(commands)
+    named = _COMMANDS.get(arguments[0]) if arguments else None
+    for add in (named,) if named else dict.fromkeys(_COMMANDS.values()):
+        add(commands)
     return parser
+
+
+_COMMANDS = {
+    "scan": options.add_scan,
+    "preflight": options.add_preflight,
+    "run": options.add_run,
+    "convert": options.add_convert,
+    "approve": options.add_records,
+    "revoke": options.add_records,
+    "approvals": record_options.add_approvals,
+    "audit": record_options.add_audit,
+}
 
 
 if __name__ == "__main__":

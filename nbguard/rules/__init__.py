@@ -10,13 +10,14 @@ known to do harm; there, and only there, a whole module may be named. Each group
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
+_HERE = os.path.dirname(os.path.abspath(__file__))  # importlib.resources alone would take longer than all else here
 LEVELS = frozenset({"data", "library"})
 VERBS = frozenset({"named", "newobj", "reduce", "build", "mutated"})
 
@@ -94,12 +95,16 @@ class _Book:
                 self.gadgets[module, name] = trap
 
 
+def read(path: str) -> str:
+    """The text of a file of rules, by its path below this folder. Raises FileNotFoundError."""
+    with open(os.path.join(_HERE, path), encoding="utf-8") as file:
+        return file.read()
+
+
 def _texts() -> Iterator[tuple[str, str]]:
-    root = files(__package__)
-    for folder in (root, root / "globals"):
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-            if entry.name == "gadgets.toml" or (folder.name == "globals" and entry.name.endswith(".toml")):
-                yield entry.name, entry.read_text("utf-8")
+    for name in ("gadgets.toml", *sorted(f"globals/{n}" for n in os.listdir(os.path.join(_HERE, "globals")))):
+        if name.endswith(".toml"):
+            yield name.rpartition("/")[2], read(name)
 
 
 def _names(group: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -156,8 +161,8 @@ def version() -> str:
 @lru_cache(maxsize=1)
 def _digest() -> str:
     digest = hashlib.sha256()
-    tables = sorted((files(__package__) / "tables").iterdir(), key=lambda e: e.name)
-    for name, text in (*_texts(), *((f"tables/{t.name}", t.read_text("utf-8")) for t in tables)):
+    tables = sorted(f"tables/{name}" for name in os.listdir(os.path.join(_HERE, "tables")) if name.endswith(".toml"))
+    for name, text in (*_texts(), *((table, read(table)) for table in tables)):
         digest.update(name.encode() + b"\0" + text.encode() + b"\0")
     return digest.hexdigest()[:16]
 

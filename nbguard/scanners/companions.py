@@ -17,16 +17,12 @@ from nbguard.artifact.folders import blob_folder
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.sources import Opened, OpenedFile, open_files
 from nbguard.errors import TargetError
-from nbguard.formats import coreml_model, ncnn_param, onnx_model, openvino_ir
-from nbguard.formats.view import FileView
 from nbguard.report.model import Verdict
 from nbguard.scanners.facts import Facts
 
 MAX_FILES = 5_000
 """Data files of one model."""
 _CLAIM, _OWN = "raw", "own"
-_PAIRS = (openvino_ir.data_file, ncnn_param.data_file)
-"""Formats whose numbers lie in a file of the same name with another extension."""
 _HEAD = 64 * 1024
 
 
@@ -101,6 +97,9 @@ def _root(folder: str) -> tuple[str, str]:
 
 def data_files(file: OpenedFile) -> list[str]:
     """The files that a model takes its numbers from, those below its folder; none where it is no such model."""
+    from nbguard.formats import coreml_model, ncnn_param, onnx_model, openvino_ir
+    from nbguard.formats.view import FileView
+
     view = FileView(file.fd, file.size)
     name = os.path.basename(file.path)
     with contextlib.suppress(ValueError):
@@ -109,7 +108,7 @@ def data_files(file: OpenedFile) -> list[str]:
         elif coreml_model.looks_like(view):
             found = list(coreml_model.WEIGHTS)
         else:
-            found = [pair(name, view.read(0, _HEAD)) for pair in _PAIRS]
+            found = [pair(name, view.read(0, _HEAD)) for pair in (openvino_ir.data_file, ncnn_param.data_file)]
         return [n for n in dict.fromkeys(found) if n is not None and n != name][:MAX_FILES]
     return []
 

@@ -13,16 +13,15 @@ from __future__ import annotations
 import sys
 import tomllib
 from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from nbguard import rules
 
 
 @cache
 def table(name: str) -> dict[str, Any]:
     """The table `name`.toml, word lists as frozensets. Raises FileNotFoundError for a table that is not there."""
-    found: dict[str, Any] = _sets(
-        tomllib.loads((files("nbguard.rules") / "tables" / f"{name}.toml").read_text("utf-8"))
-    )
+    found: dict[str, Any] = _sets(tomllib.loads(rules.read(f"tables/{name}.toml")))
     return found
 
 
