@@ -13,7 +13,7 @@ import hashlib
 import zlib
 
 from nbguard.artifact.model import NotScanned
-from nbguard.formats import npy, zip_reader
+from nbguard.formats import llamafile, npy, zip_reader
 from nbguard.formats.view import Part, View
 from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
@@ -45,6 +45,8 @@ class ZipScanner:
         """The zip that ends a file of another format: Python's `zipfile` finds it, and so do loaders built on it."""
         if self.recognise(job) or not zip_reader.has_end(job.view) or tars.ends_with_a_member(job):
             return Facts(format="")
+        if llamafile.is_one(job.head):
+            return Facts(format="")  # its own scanner hands the zip to `judge`
         try:
             directory = zip_reader.read_directory(job.view)
         except zip_reader.ZipError:
