@@ -231,6 +231,9 @@ def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
             torchscript.judge(job, entry.name, source, facts)
         elif local.endswith((".debug_pkl", ".pkl")):
             _member(job, entry, facts, container="torchscript")
+            if local == torchscript.MOBILE and (data := _read(job, entry, facts)) is not None:
+                code = data if isinstance(data, bytes) else data.read(0, data.size)
+                torchscript.judge_bytecode(job, entry.name, code, facts)
         else:
             _member(job, entry, facts)
     facts.weights_only = False
@@ -251,7 +254,8 @@ def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
 def _torch_package(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     facts.weights_only = False
     for entry in directory.entries:
-        if entry.name.endswith((".py", ".pkl")):
+        local = entry.name.partition("/")[2]
+        if not local.startswith(".data/") or local.endswith((".py", ".pkl")):
             _member(job, entry, facts)
     facts.add(
         Finding(
