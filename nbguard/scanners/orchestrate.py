@@ -20,6 +20,7 @@ from nbguard.scanners.base import Limits
 from nbguard.scanners.companions import settle
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
+from nbguard.scanners.kinds import pyc
 from nbguard.scanners.pool import POOL, scan_file
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
@@ -58,6 +59,7 @@ def scan_opened(
     join(facts)
     resolve(opened, facts)
     settle(opened, facts)
+    pyc.settle(opened, facts)
     inert = {path for path, found in facts.items() if _is_inert(path, found, opened, facts)}
     for file in opened.files:
         if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:
