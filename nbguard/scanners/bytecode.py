@@ -76,7 +76,7 @@ def harms(code: Code, dialect: Dialect) -> list[Harm]:
                 raise ValueError("The byte code is longer than what is followed")
             what = _means(name, table_of, wanted["effects"], wanted["attributes"])
             if what:
-                found.setdefault((name, what), Harm(name[:120], what, part.name[:80]))
+                found.setdefault((name, what), Harm(name.rstrip(".")[:120], what, part.name[:80]))
     return list(found.values())
 
 

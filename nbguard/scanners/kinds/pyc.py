@@ -7,6 +7,7 @@ settle(opened, facts)           # after every file was judged by itself
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from nbguard.artifact.sources import Opened
 from nbguard.formats.marshal_code import Code, MarshalError, read
@@ -21,6 +22,9 @@ MAX_SIZE = 32 << 20
 MAX_SOURCE = 8 << 20
 _CODE = (b"\xe3", b"c")
 _OLD = {"2": 8, "3.0-3.7": 12}
+HARM = "pyc.harm"
+AT_ONCE = "<module>"
+"""The code of a module itself, which runs when it is imported."""
 MOST = 20
 """Findings of harm in one file."""
 
@@ -66,9 +70,9 @@ class PycScanner:
         if crafted:
             _danger(job, facts, "pyc.crafted", f"No compiler wrote this byte code: {crafted}.", listing)
         for harm in harms[:MOST]:
-            at_once = "as soon as it is imported" if harm.where == "<module>" else f"in its function {harm.where}"
+            at_once = "as soon as it is imported" if harm.where == AT_ONCE else f"in its function {harm.where}"
             sentence = f"The compiled code {harm.what} ({harm.name}) {at_once}."
-            _danger(job, facts, "pyc.harm", sentence, "\n".join(_around(listing, harm.name)))
+            _danger(job, facts, HARM, sentence, "\n".join(_around(listing, harm.name)), harm.where)
         return facts
 
 
@@ -111,13 +115,13 @@ def _around(listing: str, name: str) -> list[str]:
     return [line[:160] for line in lines[max(0, at - 3) : at + 5]]
 
 
-def _danger(job: Job, facts: Facts, rule: str, sentence: str, evidence: str) -> None:
+def _danger(job: Job, facts: Facts, rule: str, sentence: str, evidence: str, where: str = "") -> None:
     facts.add(
         Finding(
             rule,
             Severity.CRITICAL,
             job.path,
-            job.location,
+            f"{job.location} {where}".strip(),
             ascii(sentence)[1:-1][:400],
             evidence=evidence[:1500],
             meaning="Of 1,695 honest model files that were looked at, none does that.",
@@ -188,6 +192,21 @@ def _compare(path: str, data: bytes, name: str, source: bytes, found: Facts) -> 
             ),
             Verdict.REVIEW,
         )
+    else:
+        _as_its_source(found)
+
+
+def _as_its_source(found: Facts) -> None:
+    """What stands in functions of a source that people can read is no more harm in compiled form: it is judged there.
+
+    What runs as soon as it is imported stays harm, and so does everything else that was found.
+    """
+    worst = [f for f in found.findings if f.severity is Severity.CRITICAL]
+    if found.verdict is not Verdict.DANGER or any(f.rule != HARM or f.location == AT_ONCE for f in worst):
+        return
+    lesser = {id(f): replace(f, severity=Severity.HIGH, remedy="Read that function in the source.") for f in worst}
+    found.findings = [lesser.get(id(f), f) for f in found.findings]
+    found.verdict = Verdict.REVIEW
 
 
 def _stale(header: Header, version: str, source: bytes) -> bool:

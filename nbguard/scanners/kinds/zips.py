@@ -20,7 +20,7 @@ from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import skops, torch_export, torchscript
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.kinds import keras, tars
+from nbguard.scanners.kinds import java, keras, tars
 
 MAX_STORED = 16 << 20
 """Bytes; larger stored members of unknown zips are looked at where they lie instead of being copied."""
@@ -102,6 +102,8 @@ def kind_of(directory: ZipDirectory) -> str:
         return "npz"
     if keras.is_archive([e.name for e in directory.entries]):
         return "keras"
+    if java.is_archive([e.name for e in directory.entries]):
+        return "java"
     return "zip"
 
 
@@ -312,6 +314,16 @@ def _keras(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     )
 
 
+def _java(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    java.archive(
+        job,
+        directory,
+        facts,
+        member=lambda entry: _member(job, entry, facts),
+        read=lambda entry: _read(job, entry, facts),
+    )
+
+
 def _placed(job: Job, entry: ZipEntry, facts: Facts, container: str) -> None:
     """Judge a member, its blocks counted from the start of the file where it is stored as it is."""
     before = len(facts.blocks)
@@ -327,6 +339,7 @@ _JUDGES = {
     "torch-export": torch_export.judge,
     "npz": _npz,
     "keras": _keras,
+    "java": _java,
     "skops": skops.judge,
     "zip": _any_zip,
 }
