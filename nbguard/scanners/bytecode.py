@@ -25,6 +25,8 @@ MAX_USES = 400_000
 _MODULE = "<module>"
 _LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
 _BUILTINS = frozenset(dir(builtins))
+RESULT = "()"
+"""What a call gives back, which may be a module: `importlib.import_module("os").system`."""
 _WORD = re.compile(r"\w+")
 
 
@@ -90,7 +92,11 @@ def _means(name: str, known: Effects, keys: frozenset[str], attributes: frozense
             return effect.what
     if known.canonical(name) in known.guarded_modules and name != "sys":
         return "hands a whole module on, so that nobody sees what of it is used"
-    if parts[0] == "?" and any(p in attributes for p in parts[1:]):
+    if name in ("builtins.__import__", "importlib.__import__"):
+        return "imports by a name that is given as text"
+    if parts[0] in ("?", RESULT) and any(p in attributes for p in parts[1:]):
+        return "reaches for what starts programs or lies beneath Python's objects"
+    if parts[:2] == [RESULT, "system"]:
         return "reaches for what starts programs or lies beneath Python's objects"
     return "reaches for what lies beneath Python's objects" if _beneath(parts, attributes) else ""
 
@@ -135,7 +141,7 @@ def _uses(code: Code, dialect: Dialect, shared: dict[str, str]) -> Iterator[str]
         else:
             if current:
                 yield current
-            current = ""
+            current = RESULT if operation.startswith("CALL") else ""
     if current:
         yield current
 

@@ -83,7 +83,9 @@ def judge_bytecode(job: Job, member: str, data: bytes, facts: Facts) -> None:
     told: set[str] = set()
     for match in _OPERATOR.finditer(data):
         namespace, name = match[1].decode(), match[2].decode()
-        seen = _operator(namespace, name, match.start())
+        # The byte behind a text may look like one more letter of it: any beginning counts.
+        begins = [n for n in table("torchscript")["files"]["operators"] if f"{namespace}.{name}".startswith(n)]
+        seen = _operator(namespace, begins[0].partition(".")[2] if begins else name, match.start())
         if seen is not None and seen.what not in told and len(told) < MOST:
             told.add(seen.what)
             _tell(job, member[:200], seen.rule, seen.what, f"{namespace}::{name}", facts)
