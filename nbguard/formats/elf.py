@@ -20,6 +20,8 @@ MAX_HEADERS = 200_000
 """Sections; objects compiled with a section for each function have tens of thousands."""
 MAX_SEGMENTS = 4_096
 MAX_DYNAMIC = 65_536
+MAX_PLACES = 100_000
+"""Relocations of one table that are looked through."""
 MAX_PATHS = 1 << 16
 """Bytes of one list of folders."""
 MAX_TEXT = 64 << 20
@@ -227,18 +229,32 @@ def _constructors(file: _File, image: Image, values: dict[int, int]) -> None:
 
 
 def _how_many(file: _File, image: Image, segments: list[_Segment], values: dict[int, int]) -> int:
-    """Symbols of the dynamic table, which says so nowhere: its hash tables and the names behind it do."""
-    size = 24 if file.wide else 16
-    counts = [0]
-    gap = values.get(_STRTAB, 0) - values.get(_SYMTAB, 0)
-    if 0 < gap <= size * MAX_NAMES and _place(segments, values.get(_SYMTAB, -1)) >= 0:
-        counts.append(gap // size)
+    """Symbols of the dynamic table, which says so nowhere: its hash tables do, and the places that are filled in."""
+    counts = [_relocated(file, segments, values)]
     if (at := _place(segments, values.get(_HASH, -1))) >= 0:
         head = file.view.read(at, 8)
         counts.append(file.numbers("II", head, 0)[1] if len(head) == 8 else 0)
     if (at := _place(segments, values.get(_GNU_HASH, -1))) >= 0:
         counts.append(_gnu_count(file, at))
+    if not max(counts):  # neither: the names usually come right behind the symbols
+        counts.append(max(0, values.get(_STRTAB, 0) - values.get(_SYMTAB, 0)) // (24 if file.wide else 16))
     return min(max(counts), MAX_NAMES)
+
+
+def _relocated(file: _File, segments: list[_Segment], values: dict[int, int]) -> int:
+    """One more than the highest symbol that the loader fills in somewhere, as far as that is looked through."""
+    highest = 0
+    for table, length, with_addend in ((23, 2, values.get(20, 7) == 7), (7, 8, True), (17, 18, False)):
+        at, size = _place(segments, values.get(table, -1)), values.get(length, 0)
+        row = (24 if with_addend else 16) if file.wide else (12 if with_addend else 8)
+        if at < 0 or not size:
+            continue
+        start = at + max(0, size // row - MAX_PLACES) * row  # those with symbols come last
+        data = file.view.read(start, min(size, MAX_PLACES * row))
+        format = ("QQq" if with_addend else "QQ") if file.wide else ("IIi" if with_addend else "II")
+        for _, info, *_ in struct.iter_unpack(file.order + format, data[: len(data) // row * row]):
+            highest = max(highest, info >> 32 if file.wide else info >> 8)
+    return highest + 1 if highest else 0
 
 
 def _gnu_count(file: _File, at: int) -> int:
