@@ -23,11 +23,14 @@ from nbguard.scanners.tables import table
 
 _TOKEN = re.compile(
     rb"#[^\n]*|\\\r?\n|[ \t\r\n]+"
-    rb"|(?P<text>\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
-    rb"|(?P<name>[A-Za-z_]\w*)|(?P<other>[\d.]*\d[\w.]*|.)",
+    rb"|(?P<text>\"\"\"(?:\\.|[^\\])*?(?:\"\"\"|\\?\Z)|'''(?:\\.|[^\\])*?(?:'''|\\?\Z)"
+    rb"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?)"
+    rb"|(?P<name>[A-Za-z_]\w*)|(?P<other>\.?\d[\w.]*|.)",
     re.DOTALL,
 )
-"""Comments, line ends that a backslash takes away, texts, names, everything else."""
+"""Comments, line ends that a backslash takes away, texts (with their ends or without, so that none is looked for
+twice), names, everything else."""
+_ONE_LINE = re.compile(r'"(?:\\.|[^"\\\n])*"\Z')
 _SETSTATE = re.compile(rb"def\s+__setstate__\b")
 _CLASSES = "__torch__.torch.classes."
 _OPERATOR = re.compile(rb"\b([A-Za-z_]\w*)::([A-Za-z_]\w*)")
@@ -102,8 +105,8 @@ def _look(tokens: list[_Token]) -> Iterator[_Seen]:
     """What is spelled in a way that counts. A name behind a dot belongs to what is before it."""
     network = table("torchscript")["network"]["functions"]
     for number, token in enumerate(tokens):
-        if token.kind == "text" and ("\n" in token.text or token.text.startswith("'")):
-            yield _Seen("hidden", token.at, "a text over several lines, or in other quotes")
+        if token.kind == "text" and not _ONE_LINE.match(token.text):
+            yield _Seen("hidden", token.at, "a text over several lines, without an end, or in other quotes")
         if token.kind != "name" or (number and tokens[number - 1].text == "."):
             continue
         path = _path(tokens, number)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nbguard.formats import llamafile, pe
 from nbguard.formats.machine_code import NativeError
-from nbguard.formats.zip_reader import DEFLATED, STORED, ZipEntry, ZipError, read_member
+from nbguard.formats.zip_reader import DEFLATED, STORED, ZipDirectory, ZipEntry, ZipError, read_member
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners import native_code
 from nbguard.scanners.base import Format, Job, plain
@@ -44,7 +44,7 @@ class LlamafileScanner:
         return facts
 
     @staticmethod
-    def members(job: Job, directory: llamafile.ZipDirectory, facts: Facts) -> None:
+    def members(job: Job, directory: ZipDirectory, facts: Facts) -> None:
         """Judge the zip as every program that opens zips finds it."""
         from nbguard.scanners.kinds.zips import SCANNER as ZIPS
 
