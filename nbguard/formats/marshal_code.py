@@ -13,7 +13,7 @@ from __future__ import annotations
 import dis
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,84 +53,114 @@ class Code:
         values: list[bytes | str] = [v for v in _all_in(self.consts) if isinstance(v, bytes | str)]
         return [v.decode("latin-1") if isinstance(v, bytes) else v for v in values]
 
-    def crafted(self) -> str | None:
+    def crafted(self, dialect: Dialect | None = None) -> str | None:
         """Why no compiler wrote this: an instruction that names a constant or a name that is not there. None if fine.
 
-        Only for the layout of the running Python, whose instructions are known here.
+        Args:
+            dialect: the instructions of the version that wrote it; by default those of the running Python, and nothing
+                is said of code that another version laid out.
         """
-        if not self.readable():
+        dialect = dialect or self._running()
+        if dialect is None:
             return None
         for code in (self, *self.inner()):
-            for name, argument in code._instructions():
-                most = code._most(name)
+            if len(code.bytecode) % 2:
+                return f"half an instruction in {code.name[:80]}"
+            for name, argument in code.instructions(dialect):
+                most = code._most(name, dialect)
                 if name.startswith("<") or (most is not None and not 0 <= argument < most):
                     return f"{name} {argument} in {code.name[:80]}"
         return None
 
-    def readable(self) -> bool:
-        """Whether this Python's own list of instructions may fit."""
-        return self.version == "3.11+" and sys.version_info >= (3, 11)
+    def _running(self) -> Dialect | None:
+        """This Python's own list of instructions, where it may fit."""
+        fits = self.version == "3.11+" and sys.version_info >= (3, 11)
+        return Dialect(sys.version_info[1], dict(enumerate(dis.opname))) if fits else None
 
-    def listing(self) -> str:
-        """The instructions with their names and constants, as far as this Python knows them; bounded."""
+    def listing(self, dialect: Dialect | None = None) -> str:
+        """The instructions with their names and constants, as far as they are known; bounded."""
+        dialect = dialect or self._running()
         lines: list[str] = []
         for code in (self, *self.inner()):
-            if not code.readable():
+            if dialect is None:
                 lines.append(f"{code.name}: names {', '.join(code.names)}; constants {_shown(code.consts)}")
                 continue
             lines.append(f"{code.name}:")
-            for name, argument in code._instructions():
-                lines.append(f"  {name} {code._meant(name, argument)}".rstrip())
+            for name, argument in code.instructions(dialect):
+                lines.append(f"  {name} {code._meant(name, argument, dialect)}".rstrip())
                 if len(lines) > MAX_LINES:
                     return "\n".join(lines)
         return "\n".join(lines)
 
-    def _instructions(self) -> Iterator[tuple[str, int]]:
-        caches: list[int] = getattr(dis, "_inline_cache_entries", [])
-        at = extended = 0
-        while at + 1 < len(self.bytecode):
+    def instructions(self, dialect: Dialect) -> Iterator[tuple[str, int]]:
+        """Every instruction and its argument. The room that some leave behind them holds zeros, and no instructions:
+        it is looked at all the same, since a jump could lead there."""
+        extended = 0
+        for at in range(0, len(self.bytecode) - 1, 2):
             opcode, argument = self.bytecode[at], self.bytecode[at + 1] | extended
-            name = dis.opname[opcode]
+            name = dialect.names.get(opcode, f"<{opcode}>")
             extended = argument << 8 & 0xFFFFFFFF if name == "EXTENDED_ARG" else 0
-            if name not in ("CACHE", "EXTENDED_ARG"):
+            if name != "EXTENDED_ARG" and not (opcode == 0 and dialect.minor >= 11):
                 yield name, argument
-            skip = caches[opcode] if isinstance(caches, list) and opcode < len(caches) else 0
-            at += 2 + 2 * (skip if isinstance(skip, int) else 0)
 
-    def _most(self, name: str) -> int | None:
-        if name in ("LOAD_CONST", "RETURN_CONST", "KW_NAMES"):
+    def named(self, name: str, argument: int, dialect: Dialect) -> str | None:
+        """The global, attribute, module or variable that an instruction means; None where it means none."""
+        table = self.names if name in _NAMING else self.variables if name.endswith(_VARIABLES) else None
+        if table is None or name in _PAIRS or (dialect.minor < 11 and name.endswith(("DEREF", "CLOSURE"))):
+            return None  # before 3.11, what functions share had a table of its own
+        index = argument >> _shift(name, dialect)
+        return table[index] if 0 <= index < len(table) else None
+
+    def _most(self, name: str, dialect: Dialect) -> int | None:
+        if name in _CONSTANT:
             return len(self.consts)
-        if name == "LOAD_GLOBAL":
-            return 2 * len(self.names)
-        if name in ("LOAD_NAME", "STORE_NAME", "IMPORT_NAME", "IMPORT_FROM", "LOAD_METHOD", "STORE_ATTR"):
-            return len(self.names)
-        if name in ("LOAD_FAST", "STORE_FAST", "LOAD_DEREF", "STORE_DEREF", "LOAD_CLOSURE", "DELETE_FAST"):
+        if name in _NAMING:
+            return len(self.names) << _shift(name, dialect)
+        if name in _PAIRS:
+            return 256 if self.variables else 0
+        if name.endswith(_VARIABLES):
             return len(self.variables)
         return None
 
-    def _meant(self, name: str, argument: int) -> str:
-        table: tuple[Any, ...] = ()
-        index = argument
-        if name in ("LOAD_CONST", "RETURN_CONST", "KW_NAMES"):
-            table = self.consts
-        elif name == "LOAD_GLOBAL" or (name == "LOAD_ATTR" and sys.version_info >= (3, 12)):
-            table, index = self.names, argument >> 1
-        elif name in (
-            "LOAD_NAME",
-            "STORE_NAME",
-            "IMPORT_NAME",
-            "IMPORT_FROM",
-            "LOAD_METHOD",
-            "STORE_ATTR",
-            "LOAD_ATTR",
-        ):
-            table = self.names
-        elif name.endswith(("_FAST", "_DEREF", "_CLOSURE")):
-            table = self.variables
-        if not table:
-            return str(argument) if argument else ""
-        value = table[index] if index < len(table) else "?"
-        return f"code {value.name}" if isinstance(value, Code) else value if table is self.names else _shown(value)
+    def _meant(self, name: str, argument: int, dialect: Dialect) -> str:
+        if name in _CONSTANT:
+            value = self.consts[argument] if argument < len(self.consts) else "?"
+            return f"code {value.name}" if isinstance(value, Code) else _shown(value)
+        text = self.named(name, argument, dialect)
+        return text if text is not None else str(argument) if argument else ""
+
+
+_CONSTANT = frozenset({"LOAD_CONST", "RETURN_CONST", "KW_NAMES"})
+_NAMING = frozenset(
+    {"LOAD_NAME", "STORE_NAME", "DELETE_NAME", "LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_ATTR",
+     "STORE_ATTR", "DELETE_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM", "LOAD_SUPER_ATTR",
+     "LOAD_FROM_DICT_OR_GLOBALS"}
+)  # fmt: skip
+_VARIABLES = ("_FAST", "_DEREF", "_CLOSURE", "_FAST_CHECK", "_FAST_AND_CLEAR", "_FAST_BORROW", "MAKE_CELL",
+              "_CLASSDEREF")  # fmt: skip
+_PAIRS = frozenset(
+    {"LOAD_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"}
+)
+"""Two variables in one argument."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The instructions of one version of Python."""
+
+    minor: int
+    """11 for 3.11."""
+    names: Mapping[int, str]
+    """By their numbers; what is not there, no compiler of that version writes."""
+
+
+def _shift(name: str, dialect: Dialect) -> int:
+    """Bits of the argument that say something else than which name (`dis`: "Changed in version")."""
+    if name == "LOAD_GLOBAL":
+        return int(dialect.minor >= 11)
+    if name == "LOAD_ATTR":
+        return int(dialect.minor >= 12)
+    return 2 if name == "LOAD_SUPER_ATTR" else 0
 
 
 def read(data: bytes) -> Code:
@@ -263,11 +293,18 @@ class _Reader:
             raise MarshalError("The byte code refers to something that is not there yet.")
         return self.refs[index]
 
+    def bytes_follow(self) -> bool:
+        """Whether a run of bytes comes next, and no further number (3.8 to 3.10), which may begin as one does."""
+        mark, number = self.data[self.at : self.at + 1], int.from_bytes(self.data[self.at + 1 : self.at + 5], "little")
+        if mark == b"r":
+            return number < len(self.refs) and isinstance(self.refs[number], bytes)
+        return mark in (b"s", b"\xf3") and number <= len(self.data) - self.at - 5
+
     def code(self) -> Code:
         for _ in range(5):
             self.long()
         version = ""
-        if self.data[self.at : self.at + 1] not in (b"s", b"\xf3", b"r"):
+        if not self.bytes_follow():
             self.long()
             version = "3.8-3.10"
         bytecode, consts, names, variables = (self.object() for _ in range(4))

@@ -80,6 +80,10 @@ def scan_opened(
     resolve(opened, facts)
     settle(opened, facts)
     compare(opened, facts)
+    if any("pyc" in found.format for found in facts.values()):
+        from nbguard.scanners.kinds import pyc
+
+        pyc.settle(opened, facts)
     inert = {path for path, found in facts.items() if _is_inert(path, found, opened, facts)}
     for file in opened.files:
         if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:

@@ -18,9 +18,10 @@ from typing import Any
 
 from nbguard.artifact.model import NotScanned
 from nbguard.formats.expressions import problem
+from nbguard.formats.view import View
 from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners.base import Job
+from nbguard.scanners.base import Format, Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.tables import table
 
@@ -28,6 +29,8 @@ WEIGHTS, CONSTANTS, MODELS = "data/weights/", "data/constants/", "models/"
 COMPILED = ("data/aotinductor/", "data/executorch/", "data/mtia/")
 CUSTOM = "custom_obj_"
 """Objects of C++ classes, which torch makes by a machine of its own (`torch._C._pickle_load_obj`)."""
+SOURCES = (".cpp", ".h", ".json", ".cu", ".ptx", ".metal")
+"""What is text among compiled parts."""
 LEGACY = "serialized_exported_program.json"
 """The graph in archives of PyTorch 2.7 and before."""
 MAX_GRAPH = 512 << 20
@@ -122,6 +125,8 @@ def _compiled(job: Job, entry: ZipEntry, facts: Facts) -> None:
         digest.update(data[at : at + (1 << 20)] if isinstance(data, bytes) else data.read(at, 1 << 20))
     facts.native.append(CodeFile(f"{job.path}!{entry.name}"[:500], digest.hexdigest(), "native"))
     facts.regions["code"] += entry.size
+    if data is not None:
+        _library(job, entry, data, facts)
     if any(f.rule == "torch.export.compiled" for f in facts.findings):
         return
     facts.add(
@@ -136,6 +141,21 @@ def _compiled(job: Job, entry: ZipEntry, facts: Facts) -> None:
         ),
         Verdict.DANGER,
     )
+
+
+def _library(job: Job, entry: ZipEntry, data: bytes | View, facts: Facts) -> None:
+    """What stands out in a library, or in code for a graphics processor, by the reader of native files."""
+    from nbguard.scanners.kinds.native import SCANNER as NATIVE
+    from nbguard.scanners.registry import guarded
+
+    inner = job.inside(data, member=entry.name, container="torch-export")
+    if NATIVE.recognise(inner):
+        judged = guarded(inner, NATIVE.name, NATIVE.scan)
+        judged.regions.clear()
+        judged.containers.clear()
+        facts.merge(judged)
+    elif not entry.name.endswith(SOURCES):
+        facts.not_scanned.append(NotScanned(f"{job.path}!{entry.name}"[:500], "compiled code of no known format"))
 
 
 def _custom(job: Job, entry: ZipEntry, facts: Facts) -> None:
@@ -305,3 +325,19 @@ def _context(context: Any, where: str, rules: dict[str, Any]) -> Iterator[Odd]:
             pending += value
         elif isinstance(value, str) and not _PATH.match(value):
             yield Verdict.DANGER, "A key of its inputs would be printed into code.", where, value
+
+
+FORMATS = (
+    Format(
+        "torch-export",
+        "Programs of `torch.export`, and packages of AOTInductor",
+        (".pt2",),
+        "a zip with `archive_format`, or graphs in JSON under `models/`",
+        "the graph: operators, and every name, size and condition that PyTorch makes code of; pickles of inputs and "
+        "constants; raw weights by place; libraries as native files",
+        "sources in C++ and code for graphics processors, which are *danger* as a whole; what operators that are "
+        "installed here do",
+        "*safe*; *review* for operators of other libraries; *danger* for compiled code, and for texts that are more "
+        "than names and arithmetic; *unverifiable* for objects of C++ classes",
+    ),
+)

@@ -7,6 +7,7 @@ import os
 import pickle
 from pathlib import Path
 
+import native_forge
 import numpy as np
 import pytest
 import torch
@@ -223,7 +224,8 @@ def test_formats_without_a_reader_are_unverifiable_and_say_so(tmp_path: Path, da
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x7fELF" + bytes(60), b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0" + bytes(40), b"\xcf\xfa\xed\xfe" + bytes(60)],
+    [native_forge.real_elf(), native_forge.real_exe(), native_forge.macho()],
+    ids=["elf", "pe", "mach-o"],
 )
 def test_native_code_is_reviewed_with_its_digest(tmp_path: Path, data: bytes) -> None:
     folder = model(tmp_path / "m")

@@ -10,7 +10,7 @@ from typing import Any
 
 from nbguard.formats.marshal_code import Code, MarshalError, read_values
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.numeric import meant_for
 
@@ -90,3 +90,14 @@ def _codes(values: list[Any]) -> list[Code]:
 
 
 SCANNER = MarshalScanner()
+FORMATS = (
+    Format(
+        "marshal",
+        "Python's `marshal`",
+        (".marshal", ".bin"),
+        "a code object at its start that can be read to its end; any file that is loaded with `marshal`",
+        "every value; code objects as the instructions that they are, read without `marshal`",
+        "nothing; files of plain values have no mark of their own, and are unknown where `marshal` does not load them",
+        "*safe* for plain values; *danger* for code; *unverifiable* where it cannot be read: `marshal` may crash on it",
+    ),
+)

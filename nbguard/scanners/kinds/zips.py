@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Iterator
 
 from nbguard.artifact.model import NotScanned
-from nbguard.formats import npy, zip_reader
+from nbguard.formats import llamafile, npy, zip_reader
 from nbguard.formats.view import BytesView, Part, View
 from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import packages, skops, torch_export, torchscript, zip_checks
 from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.kinds import keras, tars
+from nbguard.scanners.kinds import java, keras, tars
 from nbguard.scanners.members import is_marker
 
 MAX_STORED = 16 << 20
@@ -47,6 +47,8 @@ class ZipScanner:
         """The zip that ends a file of another format: Python's `zipfile` finds it, and so do loaders built on it."""
         if self.recognise(job) or not zip_reader.has_end(job.view) or tars.ends_with_a_member(job):
             return Facts(format="")
+        if llamafile.is_one(job.head):
+            return Facts(format="")  # its own scanner hands the zip to `judge`
         try:
             directory = zip_reader.read_directory(job.view)
         except zip_reader.ZipError:
@@ -128,7 +130,9 @@ def kind_of(directory: ZipDirectory) -> str:
         return "wheel"
     if packages.of_egg(original):
         return "egg"
-    return "sdist" if packages.of_source(original) else "zip"
+    if packages.of_source(original):
+        return "sdist"
+    return "java" if java.is_archive(original) else "zip"
 
 
 def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
@@ -257,6 +261,9 @@ def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
             torchscript.judge(job, entry.name, source, facts)
         elif local.endswith((".debug_pkl", ".pkl")):
             _member(job, entry, facts, container="torchscript")
+            if local == torchscript.MOBILE and (data := _read(job, entry, facts)) is not None:
+                code = data if isinstance(data, bytes) else data.read(0, data.size)
+                torchscript.judge_bytecode(job, entry.name, code, facts)
         else:
             _member(job, entry, facts)
     facts.weights_only = False
@@ -277,7 +284,8 @@ def _torchscript(job: Job, directory: ZipDirectory, facts: Facts) -> None:
 def _torch_package(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     facts.weights_only = False
     for entry in directory.entries:
-        if entry.name.endswith((".py", ".pkl")):
+        local = entry.name.partition("/")[2]
+        if not local.startswith(".data/") or local.endswith((".py", ".pkl")):
             _member(job, entry, facts)
     facts.add(
         Finding(
@@ -334,6 +342,16 @@ def _keras(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     )
 
 
+def _java(job: Job, directory: ZipDirectory, facts: Facts) -> None:
+    java.archive(
+        job,
+        directory,
+        facts,
+        member=lambda entry: _member(job, entry, facts),
+        read=lambda entry: _read(job, entry, facts),
+    )
+
+
 def _placed(job: Job, entry: ZipEntry, facts: Facts, container: str) -> None:
     """Judge a member, its blocks counted from the start of the file where it is stored as it is."""
     before = len(facts.blocks)
@@ -349,6 +367,7 @@ _JUDGES = {
     "torch-export": torch_export.judge,
     "npz": _npz,
     "keras": _keras,
+    "java": _java,
     "skops": skops.judge,
     "wheel": _package,
     "egg": _package,
