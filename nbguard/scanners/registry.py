@@ -18,17 +18,47 @@ from nbguard.scanners.base import Format, Job, Scanner, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.other import judge as judge_other
 from nbguard.scanners.streams import as_pickle_too, scan_pickles
+from nbguard.scanners.tables import table
 
 
 @cache
 def scanners() -> tuple[Scanner, ...]:
     """All scanners, one from each module under `kinds`, in the order of the modules' names."""
-    names = sorted(m.name for m in pkgutil.iter_modules(kinds.__path__))
+    return _loaded(_names())
+
+
+def candidates(job: Job) -> tuple[Scanner, ...]:
+    """The scanners that may recognise the bytes, in the same order; modules of others need not be imported for it."""
+    if not _plain_pickle(job):
+        return scanners()
+    return always()
+
+
+def always() -> tuple[Scanner, ...]:
+    """The scanners that are asked about everything."""
+    return _loaded(tuple(name for name in _names() if name not in table("recognition")["pickle"]["never"]))
+
+
+def _plain_pickle(job: Job) -> bool:
+    """Whether it begins as pickles of protocol 2 and later do, is called as they are, and is loaded as one."""
+    usual = table("recognition")["pickle"]
+    asked = job.loader is None or job.loader.partition(".")[0] in usual["loaders"]
+    return job.head[:1] == b"\x80" and job.suffix in usual["suffixes"] and asked
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(kinds.__path__)))
+
+
+@cache
+def _loaded(names: tuple[str, ...]) -> tuple[Scanner, ...]:
     modules = [importlib.import_module(f"{kinds.__name__}.{name}") for name in names]
     return tuple(m.SCANNER for m in modules if hasattr(m, "SCANNER"))
 
 
 _BESIDE = (
+    "nbguard.scanners.zip_contents",
     "nbguard.scanners.streams",
     "nbguard.scanners.other",
     "nbguard.scanners.configs",
@@ -54,7 +84,7 @@ def examine(job: Job) -> Facts:
 
     if job.depth > job.limits.depth:
         return unverifiable(job, "unknown", "limits.depth", "Containers are nested more deeply than is followed.")
-    readings = [guarded(job, s.name, s.scan) for s in scanners() if s.recognise(job)]
+    readings = [guarded(job, s.name, s.scan) for s in candidates(job) if s.recognise(job)]
     readings.append(guarded(job, "pickle", as_pickle_too) if readings else guarded(job, "pickle", _otherwise))
     readings.append(guarded(job, "zip", ZIPS.embedded))
     return _together(readings)

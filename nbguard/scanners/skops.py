@@ -38,7 +38,7 @@ def is_archive(job: Job, directory: ZipDirectory) -> bool:
 
 def judge(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     """Add to `facts` what loading the zip with skops would do."""
-    from nbguard.scanners.kinds.zips import _member
+    from nbguard.scanners.zip_contents import _member
 
     try:
         schema, program = program_of(job.view, directory)

@@ -54,7 +54,7 @@ _KEYS = frozenset({"range_constraints", "as_string_to_argument", "treespec_named
 
 def judge(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     """Judge every member by what torch does with it."""
-    from nbguard.scanners.kinds.zips import _member, _read, _torch_names, entry_kind
+    from nbguard.scanners.zip_contents import _member, _read, _torch_names, entry_kind
 
     if all(e.name != LEGACY for e in directory.entries):
         _torch_names(job, directory, facts)
@@ -89,7 +89,7 @@ def _local(entry: ZipEntry) -> str:
 
 def _payloads(job: Job, directory: ZipDirectory, facts: Facts) -> tuple[set[str], set[str]]:
     """Members that the lists of weights and constants call raw numbers, and those that they call pickles."""
-    from nbguard.scanners.kinds.zips import _read
+    from nbguard.scanners.zip_contents import _read
 
     raw: set[str] = set()
     pickled: set[str] = set()
@@ -115,7 +115,7 @@ def _payloads(job: Job, directory: ZipDirectory, facts: Facts) -> tuple[set[str]
 
 def _compiled(job: Job, entry: ZipEntry, facts: Facts) -> None:
     """torch unpacks what is here, compiles what is source, and loads what is a library."""
-    from nbguard.scanners.kinds.zips import _read
+    from nbguard.scanners.zip_contents import _read
 
     data = _read(job, entry, facts)
     digest = hashlib.sha256()

@@ -53,7 +53,7 @@ def _prepare() -> None:
     from nbguard import rules
     from nbguard.scanners import registry
 
-    registry.scanners()
+    registry.always()
     importlib.import_module("nbguard.scanners.pickle")
     with contextlib.suppress(ValueError, KeyError):  # broken rule data is for the scan to tell
         rules.version()
