@@ -1,0 +1,380 @@
+"""Functions that lead somewhere else: what they give, or do, depends on what they are given.
+
+    SPECIAL["builtins.getattr"](machine, args, kwargs, node)        # the values; None where the usual rules do
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from nbguard.scanners.source.calls import SPECIAL, Special, hand_on, invoke
+from nbguard.scanners.source.definitions import parse_expression
+from nbguard.scanners.source.expressions import resolve
+from nbguard.scanners.source.lookups import ANY_MODULE, elements, harmful, item, looked_up, member
+from nbguard.scanners.source.modules import named
+from nbguard.scanners.source.storing import steer, store
+from nbguard.scanners.source.values import (
+    DECODED,
+    FETCHED,
+    UNKNOWN,
+    Class,
+    Const,
+    Func,
+    Instance,
+    Items,
+    Namespace,
+    Ref,
+    Table,
+    Unknown,
+    Value,
+    Values,
+    constants,
+    marks_of,
+)
+
+if TYPE_CHECKING:
+    from nbguard.scanners.source.analysis import Machine
+
+_WRITING = frozenset("wax+")
+_FLAGS = re.compile(r"O_(?:WRONLY|RDWR|CREAT|APPEND|TRUNC)")
+
+
+def special(*names: str) -> object:
+    """Put a function into the table under these names."""
+
+    def put(function: Special) -> Special:
+        SPECIAL.update(dict.fromkeys(names, function))
+        return function
+
+    return put
+
+
+# attributes by name
+
+
+@special("builtins.getattr")
+def _getattr(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if len(args) < 2:
+        return None
+    out: Values = set(args[2]) if len(args) > 2 else set()
+    for base in args[0]:
+        for name in args[1]:
+            out |= _by_name(m, base, name, node)
+    return out
+
+
+def _by_name(m: Machine, base: Value, name: Value, node: ast.AST) -> Values:
+    module = m.effects.module(base.name) if isinstance(base, Ref) else None
+    if isinstance(name, Const) and isinstance(name.value, str):
+        if module is not None and DECODED in name.marks:
+            m.act("hidden", f"getattr({module}, …)", node)
+        return member(m, base, name.value, node)
+    if module is not None and (module not in ("sys", "platform") or DECODED in marks_of({name})):
+        m.act("hidden", f"getattr({module}, …)", node)
+        return {UNKNOWN}
+    if isinstance(base, Namespace):
+        return harmful(m, base) or {UNKNOWN}
+    if isinstance(base, Ref) and base.name == ANY_MODULE:
+        return {Ref(f"{ANY_MODULE}.{ANY_MODULE}")}
+    return {Unknown(marks_of({base}))}
+
+
+@special("builtins.setattr")
+def _setattr(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if len(args) > 2:
+        for base in args[0]:
+            words = constants(args[1], str)
+            for word in words:
+                store(m, base, word, args[2], node)
+            if not words and isinstance(base, Ref) and m.effects.module(base.name):
+                m.act("hook", f"setattr({base.name}, …)", node)
+        if not any(isinstance(b, Instance | Class | Namespace) for b in args[0]):
+            hand_on(m, args[2:], {}, node)
+    return {Const(None)}
+
+
+@special("operator.attrgetter", "operator.methodcaller", "operator.itemgetter")
+def _getter(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    """`attrgetter("system")(os)`: by its name, wherever it is applied."""
+    for word in constants(args[0] if args else set(), str):
+        last = word.rpartition(".")[2]
+        if any(m.effects.held(f"{module}.{last}") for module in ("os", "builtins")) or last in m.effects.methods:
+            m.act("hidden", f"attrgetter({word[:40]!r})", node)
+    if args and DECODED in marks_of(args[0]):
+        m.act("hidden", "attrgetter(…)", node)
+    return {UNKNOWN}
+
+
+@special("builtins.vars", "builtins.globals", "builtins.locals")
+def _namespace(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if args:
+        return {Namespace(v.scope, as_dictionary=True) if isinstance(v, Namespace) else v for v in args[0]}
+    return {Namespace(m.files.scopes[m.here], as_dictionary=True)}
+
+
+@special("inspect.getmembers", "inspect.getmembers_static")
+def _members(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    for value in args[0] if args else ():
+        if isinstance(value, Ref) and m.effects.module(value.name):
+            m.act("hidden", f"inspect.getmembers({value.name})", node)
+    return None
+
+
+# modules by name
+
+
+@special("builtins.__import__", "importlib.import_module")
+def _import(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    out: Values = set()
+    for name in args[0] if args else kwargs.get("name", set()):
+        if isinstance(name, Const) and isinstance(name.value, str):
+            own = named(m, name.value, node)
+            top = name.value.partition(".")[0]
+            whole = name.value if len(args) > 3 or "fromlist" in kwargs or not _is_dunder(node) else top
+            out |= own or {Ref(m.effects.canonical(whole))}
+            if DECODED in name.marks and name.value in m.effects.guarded_modules:
+                m.act("hidden", f"import of {name.value!r}", node)
+        elif marks_of({name}) & {DECODED, FETCHED}:
+            m.act("hidden", "import of a decoded name", node)
+            out.add(Ref(ANY_MODULE))
+        else:
+            out.add(Ref(ANY_MODULE))
+    return out or {UNKNOWN}
+
+
+def _is_dunder(node: ast.AST) -> bool:
+    """Whether a call is one of `__import__` itself, which gives the topmost package."""
+    function = getattr(node, "func", None)
+    return not (isinstance(function, ast.Attribute) and function.attr == "import_module")
+
+
+@special("sys.modules.get", "sys.modules.__getitem__", "sys.modules.pop", "sys.modules.setdefault")
+def _modules(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    return item(m, Ref("sys.modules"), args[0], node) if args else None
+
+
+@special("sys.path.append", "sys.path.insert", "sys.path.extend")
+def _search(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    """A folder that the code names outright; one that it works out (its own) is told less loudly."""
+    for values in args:
+        for path in (t for v in values for t in ([v] if isinstance(v, Const) else [])):
+            if isinstance(path.value, str) and path.value.startswith(("/", "~", "\\", "http", "C:")):
+                m.act("import-elsewhere", f"sys.path ({path.value[:60]})", node)
+    return None
+
+
+# files and the environment
+
+
+@special("builtins.open", "tensorflow.io.gfile.GFile", "tensorflow.io.gfile.open")
+def _open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    modes = constants(args[1] if len(args) > 1 else kwargs.get("mode", set()), str)
+    written = any(_WRITING & set(mode) for mode in modes)
+    for path in constants(args[0] if args else kwargs.get("file", set()), (str, bytes)):
+        m.path(path if isinstance(path, str) else path.decode("utf-8", "replace"), node, written=written)
+    if written:
+        m.act("write", "open", node)
+    return {Ref("open()")}
+
+
+@special("os.open")
+def _os_open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    flags = getattr(node, "args", [])[1:2]
+    if flags and _FLAGS.search(ast.unparse(flags[0])[:500]):
+        m.act("write", "os.open", node)
+    return {UNKNOWN}
+
+
+@special("fileinput.input", "fileinput.FileInput")
+def _fileinput(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if any(constants(kwargs.get("inplace", set()), bool)):
+        for path in (p for a in args[:1] for p in constants(a, str)):
+            m.path(path, node, written=True)
+        m.act("files", "fileinput.input", node)
+    return None
+
+
+@special("os.path.join", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.Path().joinpath")
+def _joined(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    """Paths that are put together: what they name may be a secret."""
+    pieces = ["/".join(str(c) for c in constants(a, str)[:4]) for a in args]
+    m.path("/".join(pieces)[-400:], node)
+    return None
+
+
+@special("pathlib.Path().open")
+def _path_open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    return _open(m, [set(), *args], kwargs, node)
+
+
+@special("os.environ.get", "os.getenv", "os.environ.pop", "os.environ.__getitem__", "os.environb.get")
+def _environ(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    for word in constants(args[0] if args else set(), (str, bytes)):
+        looked_up(m, word, node)
+    return {UNKNOWN}
+
+
+@special("os.putenv", "os.environ.setdefault", "os.environ.__setitem__", "os.environ.update")
+def _putenv(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    words: list[str | bytes] = [*constants(args[0] if args else set(), (str, bytes)), *kwargs]
+    words += [k for a in args[:1] for v in a if isinstance(v, Table) for k, _ in v.by_key if isinstance(k, str)]
+    steer(m, words, node)
+    return {UNKNOWN}
+
+
+# functions that call functions
+
+
+@special("functools.partial", "functools.partialmethod", "asyncio.run", "builtins.staticmethod", "builtins.classmethod")
+def _partial(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    """What it makes is as good as the function itself."""
+    hand_on(m, args, {}, node)
+    return set(args[0]) if args else None
+
+
+@special("builtins.map", "builtins.filter", "itertools.starmap", "functools.reduce", "itertools.accumulate")
+def _applied(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    """`map(f, xs)`, `reduce(f, xs)`: the function is called."""
+    rest = [{v for value in a for e in elements(m, value, node) for v in e} for a in args[1:]]
+    if len(args) == 2 and len(args[1]) == 1:
+        parts = []
+        for element in elements(m, next(iter(args[1])), node)[:512]:
+            parts.append({v for f in args[0] for v in invoke(m, f, [set(element)], {}, node, set())})
+        return {Items(tuple(frozenset(p) for p in parts))}
+    out: Values = set()
+    for function in args[0] if args else ():
+        out |= invoke(m, function, rest, {}, node, set())
+    for function in (f for a in args for f in a if isinstance(f, Func)):
+        m.call_function(function, [], {}, node)
+    pieced = {DECODED} if any(constants(a, str) for a in args) else set[str]()
+    return {Unknown(marks_of(out) | pieced), Items((frozenset(out),))}
+
+
+@special("operator.call", "contextvars.copy_context().run", "asyncio.to_thread")
+def _called(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    return {v for f in args[0] for v in invoke(m, f, args[1:], kwargs, node, set())} if args else None
+
+
+@special("builtins.type", "types.new_class")
+def _type(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if len(args) == 1:
+        return {t for v in args[0] for t in _kinds(v)}
+    for table in args[2] if len(args) > 2 else ():
+        for value in table.all() if isinstance(table, Table) else ():
+            if isinstance(value, Func):
+                m.call_function(value, [], {}, node)
+    hand_on(m, args[2:], kwargs, node)
+    return {UNKNOWN}
+
+
+def _kinds(value: Value) -> Values:
+    if isinstance(value, Instance):
+        return {value.of}
+    if isinstance(value, Func):
+        return {Ref("types.FunctionType")}
+    if isinstance(value, Ref) and value.name.endswith("()"):
+        return {Ref(value.name[:-2])}
+    return {UNKNOWN}
+
+
+@special("typing.ForwardRef")
+def _forward(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    for text in constants(args[0] if args else set(), str):
+        parsed = parse_expression(text, node)
+        if parsed is not None:
+            resolve(m, parsed, m.files.scopes[m.here])
+    return None
+
+
+# lists
+
+
+@special("builtins.list", "builtins.tuple", "builtins.set", "builtins.iter", "builtins.frozenset", "collections.deque")
+def _listed(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    for value in (v for a in args for v in a):
+        if isinstance(value, Instance):
+            m.call_operators(value, node)
+        elif isinstance(value, Func):
+            m.call_function(value, [], {}, node)
+    if any(isinstance(v, Ref) for v in args[0]) if args else False:
+        hand_on(m, args, {}, node, kept=True)
+    return {Items(tuple(elements(m, v, node))) for v in args[0]} if args else {Items(())}
+
+
+@special("builtins.dict", "collections.OrderedDict", "types.MappingProxyType", "collections.ChainMap", "types.SimpleNamespace")
+def _dictionary(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    hand_on(m, args, {}, node, kept=True)
+    rows = [row for a in args for v in a if isinstance(v, Table) for row in v.by_key]
+    rows += [(k, frozenset(v)) for k, v in kwargs.items() if k != "**"]
+    return {Table(tuple(rows))} if rows else None
+
+
+@special("builtins.zip")
+def _zipped(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    columns = [elements(m, next(iter(a)), node) for a in args if len(a) == 1]
+    if len(columns) != len(args) or not columns:
+        return None
+    return {Items(tuple(frozenset({Items(row)}) for row in zip(*columns, strict=False)))}
+
+
+@special("builtins.enumerate")
+def _enumerated(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    parts = [e for v in (args[0] if args else ()) for e in elements(m, v, node)]
+    return {Items(tuple(frozenset({Items((frozenset({Const(n)}), e))}) for n, e in enumerate(parts)))}
+
+
+@special("builtins.reversed")
+def _reversed(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if not args:
+        return None
+    return {Items(tuple(_hidden(e) for e in reversed(elements(m, v, node)))) for v in args[0]}
+
+
+@special("builtins.sorted")
+def _sorted(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    hand_on(m, args[1:], kwargs, node)
+    if not args:
+        return None
+    everything = [e for v in args[0] for e in elements(m, v, node)]
+    if any(isinstance(v, Const) and isinstance(v.value, str) for e in everything for v in e):
+        return {Unknown(frozenset({DECODED}))}
+    return {Items(tuple(everything))}
+
+
+def _hidden(part: frozenset[Value]) -> frozenset[Value]:
+    return frozenset(Const(v.value, v.marks | {DECODED}) if isinstance(v, Const) else v for v in part)
+
+
+@special("builtins.next", "builtins.max", "builtins.min")
+def _one_of(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    hand_on(m, args, kwargs, node)
+    return {v for a in args for value in a for e in elements(m, value, node) for v in e} or None
+
+
+@special("builtins.super")
+def _super(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    return {UNKNOWN}
+
+
+# loaders
+
+
+@special("torch.load")
+def _torch_load(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    return {UNKNOWN}  # `weights_only=False` is told wherever it stands
+
+
+@special("yaml.load", "yaml.load_all")
+def _yaml_load(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    loaders = kwargs.get("Loader", args[1] if len(args) > 1 else set())
+    names = {v.name.rpartition(".")[2] for v in loaders if isinstance(v, Ref)}
+    if names & {"Loader", "UnsafeLoader", "FullLoader", "CLoader", "CUnsafeLoader"} or not loaders:
+        m.act("code", "yaml.load", node)
+    return {UNKNOWN}
+
+
+@special("operator.getitem")
+def _subscripted(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    return {v for base in args[0] for v in item(m, base, args[1], node)} if len(args) > 1 else None
