@@ -256,6 +256,19 @@ def digest_file(fd: int, *, limits: Limits | None = None, progress: Callable[[fl
     return str(received["digest"])
 
 
+def follow_files(fd: int, index: list[tuple[str, int, int]], limits: Limits) -> Any:
+    """What source files do together (`scanners.source.across.together`), followed in a worker. Raises WorkerFailed.
+
+    Args:
+        fd: all of them, one behind the other.
+        index: path, offset and length of each.
+    """
+    message = {"path": "", "task": "follow", "index": index, "limits": dataclasses.asdict(limits)}
+    with POOL.worker() as worker:
+        received = worker.ask(message, fd, seconds=limits.seconds + _GRACE, answer=limits.answer, progress=None)
+    return received.get("entries")
+
+
 def _search_path() -> list[str]:
     """The folder that holds this package, then those of installed packages that scanners use (lz4, fickling).
 

@@ -9,16 +9,15 @@ spelling. A call that only stands in some other function is listed for reading. 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners.base import Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.source.across import flows
-from nbguard.scanners.source.acts import Act
-from nbguard.scanners.source.analysis import Analysis, Machine, TooMuchError
-from nbguard.scanners.source.spelling import documentation, oddities
+from nbguard.scanners.source.analysis import Analysis, TooMuchError, analyse
+from nbguard.scanners.source.modules import IMPORT
+from nbguard.scanners.source.spelling import oddities
+from nbguard.scanners.source.telling import dangerous, finding_of, line
 
 MAX_SOURCE = 8 << 20
 """Bytes; no model's module comes near."""
@@ -42,8 +41,7 @@ class CodeScanner:
         if not source.strip():
             return facts
         try:
-            tree = ast.parse(source)
-            found = Machine(tree).follow(tree)
+            found = analyse(source)
         except TooMuchError as error:
             facts.unverifiable("code.size", job.path, job.location, f"Nobody can say what it does: {error}.")
             return facts
@@ -52,18 +50,18 @@ class CodeScanner:
                 "code.syntax", job.path, job.location, f"Python cannot read this source: {str(error)[:150]}."
             )
             return facts
-        _judge(job, tree, source, found, facts)
+        _judge(job, source, found, facts)
         return facts
 
 
 SCANNER = CodeScanner()
 
 
-def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Facts) -> None:
+def _judge(job: Job, source: bytes, found: Analysis, facts: Facts) -> None:
     lines = source.splitlines()
-    facts.references += [f"py:{_beside(job.path, r)}" for r in found.relative]
-    facts.references += flows(job.path, found)
-    if documentation(tree):
+    facts.references += [f"py:{_beside(job.path, r)}" for r in dict.fromkeys(found.relative)]
+    facts.references += [f"{IMPORT}{name[:200]}" for name in dict.fromkeys(found.absolute)]
+    if found.only_text:
         return
     facts.add(
         Finding(
@@ -78,7 +76,7 @@ def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Fa
         Verdict.REVIEW,
     )
     for act in found.acts[:MOST_FINDINGS]:
-        _tell(job, act, _line(lines, act.line), facts)
+        facts.add(*finding_of(act, job.path, lines))
     for number, what in oddities(source):
         facts.add(
             Finding(
@@ -87,7 +85,7 @@ def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Fa
                 job.path,
                 f"line {number}",
                 f"The code {what}.",
-                evidence=_line(lines, number),
+                evidence=line(lines, number),
                 meaning="Whoever reads it sees something else than Python runs.",
                 remedy="Do not load it before you know why.",
             ),
@@ -96,48 +94,8 @@ def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Fa
     if len(found.acts) > MOST_FINDINGS:
         worst = max(a.severity for a in found.acts[MOST_FINDINGS:])
         left = f"And {len(found.acts) - MOST_FINDINGS} more calls like these."
-        at_load = any(_dangerous(a) for a in found.acts[MOST_FINDINGS:])
+        at_load = any(dangerous(a) for a in found.acts[MOST_FINDINGS:])
         facts.add(Finding("code.more", worst, job.path, "", left), Verdict.DANGER if at_load else Verdict.REVIEW)
-
-
-def _dangerous(act: Act) -> bool:
-    return act.when != "function" and act.severity >= Severity.HIGH
-
-
-def _tell(job: Job, act: Act, evidence: str, facts: Facts) -> None:
-    """One act as a finding: what, when, and the way that leads there."""
-    rule = {"import": "code.acts-at-import", "construction": "code.acts-at-load", "function": "code.can-act"}[act.when]
-    way = " → ".join((*(label[:80] for label in act.chain[-6:]), act.name[:80]))
-    if act.when != "function" and act.severity >= Severity.HIGH:
-        meaning = "Of 1,695 honest model files that were looked at, none does that."
-    elif act.when != "function":
-        meaning = "It happens while the model is loading."
-    else:
-        meaning = "It does not run while the model is loading, but when that function is called."
-    facts.add(
-        Finding(
-            rule,
-            act.severity,
-            job.path,
-            f"line {act.line}",
-            f"The code {act.effect.what} ({act.name[:80]}) {_WHEN[act.when]}.",
-            evidence=f"{evidence}\n{way}" if len(act.chain) > 1 or act.chain[0] != "import" else evidence,
-            meaning=meaning,
-            remedy="Do not load it." if _dangerous(act) else "Read this function before you accept.",
-        ),
-        Verdict.DANGER if _dangerous(act) else Verdict.REVIEW,
-    )
-
-
-_WHEN = {
-    "import": "as soon as it is imported",
-    "construction": "when the model is built",
-    "function": "in one of its functions",
-}
-
-
-def _line(lines: list[bytes], number: int) -> str:
-    return lines[number - 1].strip()[:500].decode("utf-8", "backslashreplace") if 0 < number <= len(lines) else ""
 
 
 def _beside(path: str, relative: str) -> str:

@@ -134,6 +134,8 @@ class Effects:
 
     def replacing(self, name: str) -> bool:
         """Whether putting something else in the place of this name changes how Python or a loader works."""
+        if name.endswith(("()", "[]")) or "()." in name:
+            return False
         while True:
             if name in self.replaced:
                 return True

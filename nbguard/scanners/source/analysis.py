@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.scanners.source import calls as _calls
-from nbguard.scanners.source import definitions, statements, storing
+from nbguard.scanners.source import definitions, special, statements, storing
 from nbguard.scanners.source.acts import ORDER, Act, When, effects
 from nbguard.scanners.source.expressions import evaluate
 from nbguard.scanners.source.modules import Files
+from nbguard.scanners.source.spelling import documentation
 from nbguard.scanners.source.values import (
     UNKNOWN,
     Class,
@@ -58,6 +59,8 @@ class Analysis:
     """Files beside a single one that it imports, relative to its own folder (`../shared.py`)."""
     absolute: list[str] = field(default_factory=list)
     """Modules that it imports by their whole name, which may be files beside it where the folder is on `sys.path`."""
+    only_text: bool = False
+    """Whether it is nothing but documentation."""
 
 
 class Machine:
@@ -65,14 +68,17 @@ class Machine:
 
     def __init__(self, files: Files, steps: int = STEPS) -> None:
         self.effects = effects()
+        self.special = special.SPECIAL
         self.files = files
         self.phase: When = "import"
         self.functions: dict[int, Func] = {}
         self.classes: dict[int, Class] = {}
         self.here = ""
         """The file that is followed right now."""
-        self.returned: list[Values] = []
+        self._returned: list[Values] = []
         """What each function that is running has returned so far, the innermost last."""
+        self._generators: set[int] = set()
+        """Results that came by `yield`, by identity, while their functions run."""
         self._acts: dict[tuple[str, str, str, int], Act] = {}
         self._steps = steps
         self._chain: list[tuple[str, str, int]] = []
@@ -126,10 +132,10 @@ class Machine:
         runs.append((signature, result))
         scope = Scope("function", function.label, function.scope)
         file = function.scope.module.file
-        beside = f" of {file}" if file != self.here else ""
+        beside = f" in {file}, from" if file != self.here else ""
         self._running.add(id(function.node))
         self.enter(f"{function.label}{beside} line {getattr(node, 'lineno', 0)}", file, node)
-        self.returned.append(result)
+        self._returned.append(result)
         try:
             definitions.bind(self, function, args, kwargs, scope)
             if isinstance(function.node, ast.Lambda):
@@ -137,11 +143,12 @@ class Machine:
             else:
                 statements.run(self, function.node.body, scope)
         finally:
-            self.returned.pop()
+            self._returned.pop()
             self.leave()
             self._running.discard(id(function.node))
-        if definitions.is_generator(function.node):
-            return definitions.generated(result)
+        if id(result) in self._generators:
+            self._generators.discard(id(result))
+            result |= definitions.generated(result)
         return set(result) or {UNKNOWN}
 
     def enter(self, label: str, file: str, node: ast.AST) -> None:
@@ -152,10 +159,12 @@ class Machine:
     def leave(self) -> None:
         self.here = self._chain.pop()[1]
 
-    def give_back(self, values: Values) -> None:
+    def give_back(self, values: Values, *, one_by_one: bool = False) -> None:
         """The function that is followed returns or yields this."""
-        if self.returned and len(self.returned[-1]) < 64:
-            self.returned[-1].update(values)
+        if self._returned and len(self._returned[-1]) < 64:
+            self._returned[-1].update(values)
+            if one_by_one:
+                self._generators.add(id(self._returned[-1]))
 
     def instantiate(self, cls: Class, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values:
         """An object of a class of these files is made."""
@@ -226,7 +235,7 @@ class Machine:
         self.phase = "function"
         done: set[int] = {node for node, _ in self._runs}
         while pending := [f for f in self.functions.values() if id(f.node) not in done]:
-            for function in pending:
+            for function in sorted(pending, key=_entry_first):
                 done.add(id(function.node))
                 self._run_all({function})
         for path, tree in trees:
@@ -253,6 +262,11 @@ class Machine:
                     _calls.hand_on(self, [given], {}, cls.node)  # a pickle of it would call that
 
 
+def _entry_first(function: Func) -> tuple[bool, bool]:
+    """What users of a model call comes first, so that the way from there is what is told."""
+    return (not function.label.endswith((".forward()", ".__call__()")), function.bound is None)
+
+
 def _without_holds(acts: list[Act]) -> list[Act]:
     """Where a function is called as well, that it was taken hold of says nothing more."""
     called = {(a.name, ORDER[a.when]) for a in acts if a.effect.key != "holds"}
@@ -269,9 +283,8 @@ def analyse(source: bytes | str) -> Analysis:
         TooMuchError, RecursionError: it is more than is followed.
     """
     files = Files({"": source})
-    files.read("")
-    machine = Machine(files)
-    return Analysis(machine.follow(), files.relative, files.absolute)
+    tree = files.read("")
+    return Analysis(Machine(files).follow(), files.relative, files.absolute, documentation(tree))
 
 
 def follow(sources: Mapping[str, bytes]) -> list[Act]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Special = Callable[["Machine", list[Values], dict[str, Values], ast.AST], Values | None]
 SPECIAL: dict[str, Special] = {}
-"""Functions that lead somewhere else (`getattr`, `open`, …), filled in by `special.py`."""
+"""Functions that lead somewhere else (`getattr`, `open`, …), filled in by `special.py` and those like it."""
 ASKING = frozenset(
     {
         "builtins.isinstance", "builtins.issubclass", "builtins.hasattr", "builtins.callable", "builtins.id",
@@ -54,7 +54,7 @@ def call(m: Machine, node: ast.Call, scope: Scope) -> Values:
     for argument in node.args:
         if isinstance(argument, ast.Starred):
             held = resolve(m, argument.value, scope)
-            spread = [elements(m, v, argument) for v in held if isinstance(v, Items)]
+            spread = [elements(v) for v in held if isinstance(v, Items)]
             args += [set(e) for e in (spread[0][:64] if spread else [frozenset({UNKNOWN})])]
         else:
             args.append(resolve(m, argument, scope))
@@ -88,9 +88,9 @@ def _arguments(
             if key is not None:
                 m.act(key, f"{name}={flag}", node)
     texts = [t for values in (*args, *kwargs.values()) for t in constants(values, str) if len(t) < 500]
-    outside = [f.name for f in functions if isinstance(f, Ref) and f.name[0] != "<"]
+    outside = [f.name for f in functions if isinstance(f, Ref) and not f.name.startswith(("<", "os.", "builtins."))]
     for text in texts:
-        if outside or not functions - {UNKNOWN}:
+        if not any(isinstance(f, Func | Class) for f in functions):
             m.path(text, node)
         if _ADDRESS.match(text):
             for called in (*outside, word):
@@ -106,9 +106,9 @@ def _on_anything(m: Machine, method: str, name: str, args: list[Values], node: a
     effect = m.effects.called_on_anything(method)
     if effect is not None:
         m.act(effect.key, f"….{name}" if name == method else name, node)
-    if method in m.effects.evaluating and args:
-        if any(mark in text for text in constants(args[0], str) for mark in ("__", "@", "(", "import ")):
-            m.act("code", f"….{method}", node)
+    texts = constants(args[0], str) if method in m.effects.evaluating and args else []
+    if any(mark in text for text in texts for mark in ("__", "@", "(", "import ")):
+        m.act("code", f"….{method}", node)
 
 
 def invoke(
@@ -210,7 +210,7 @@ def _single(values: Values | frozenset[Value]) -> Value:
 
 
 def _plain(value: Value) -> tuple[Any] | None:
-    """The constant that a value is, lists and tables of constants too, in a tuple of its own; None for anything else."""
+    """The constant that a value is (lists and tables of constants too) in a tuple of its own; else None."""
     if isinstance(value, Const):
         return (value.value,)
     if isinstance(value, Items):
@@ -224,7 +224,7 @@ def _plain(value: Value) -> tuple[Any] | None:
 
 def _of_ref(m: Machine, function: Ref, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values:
     name = m.effects.canonical(function.name)
-    special = SPECIAL.get(name)
+    special = m.special.get(name)
     if special is not None:
         done = special(m, args, kwargs, node)
         if done is not None:
@@ -237,7 +237,7 @@ def _of_ref(m: Machine, function: Ref, args: list[Values], kwargs: dict[str, Val
         m.act(effect.key, name, node)
     elif name.startswith(f"{ANY_MODULE}.{ANY_MODULE}"):
         m.act("hidden", "getattr(import_module(…), …)", node)
-    else:
+    elif name not in m.effects.harmless:
         _on_anything(m, name.rpartition(".")[2], name, args, node)
     if name not in ASKING:
         hand_on(m, args, kwargs, node, kept=True)
@@ -260,7 +260,7 @@ def _namespace_method(m: Machine, name: str, args: list[Values], node: ast.AST) 
     """`vars(os).get("system")`, `os.__getattribute__("system")`, `vars(os).values()`."""
     base, _, method = name.rpartition(".")
     if method in ("__getattribute__", "__getattr__") and args:
-        return SPECIAL["builtins.getattr"](m, [{Ref(base)}, *args][-2:], {}, node)
+        return m.special["builtins.getattr"](m, [{Ref(base)}, *args][-2:], {}, node)
     module = m.effects.module(base) if base and not base.endswith(("()", "[]")) else None
     if module is None or m.effects.of(name) is not None:
         return None
@@ -271,9 +271,7 @@ def _namespace_method(m: Machine, name: str, args: list[Values], node: ast.AST) 
     return None
 
 
-def hand_on(
-    m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST, *, kept: bool = False
-) -> None:
+def hand_on(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST, *, kept: bool = False) -> None:
     """Functions that are handed to something which may call them, or keep them (`kept`)."""
     for values in (*args, *kwargs.values()):
         for value in within(values):
@@ -290,5 +288,3 @@ def hand_on(
 
 
 register_call(call)
-
-from nbguard.scanners.source import special  # noqa: E402, F401 - fills the table above

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nbguard.scanners.source.expressions import evaluate, resolve
@@ -208,19 +207,6 @@ def _on_class(node: _Function | ast.Lambda) -> bool:
         node.name in ("__new__", "__init_subclass__", "__class_getitem__", "__prepare__")
         or any(isinstance(d, ast.Name) and d.id == "classmethod" for d in node.decorator_list)
     )
-
-
-@lru_cache(maxsize=8192)
-def is_generator(node: _Function | ast.Lambda) -> bool:
-    """Whether calling it gives something to iterate over."""
-    pending: list[ast.AST] = list(node.body) if not isinstance(node, ast.Lambda) else [node.body]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, ast.Yield | ast.YieldFrom):
-            return True
-        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            pending += ast.iter_child_nodes(part)
-    return False
 
 
 def generated(result: Values) -> Values:

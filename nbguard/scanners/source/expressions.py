@@ -1,7 +1,7 @@
 """What expressions may stand for.
 
-    resolve(machine, node, scope)       # the values of a part that is called, looked into or compared
-    evaluate(machine, node, scope)      # the same of a part whose value goes somewhere: that it is harmful is told
+resolve(machine, node, scope)       # the values of a part that is called, looked into or compared
+evaluate(machine, node, scope)      # the same of a part whose value goes somewhere: that it is harmful is told
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def literal(m: Machine, node: ast.List | ast.Tuple | ast.Set, scope: Scope) -> V
     for element in node.elts:
         if isinstance(element, ast.Starred):
             for value in resolve(m, element.value, scope):
-                parts += elements(m, value, element)
+                parts += elements(value)
         else:
             parts.append(frozenset(evaluate(m, element, scope)))
             if isinstance(node, ast.Set):
@@ -240,7 +240,7 @@ def _loop(m: Machine, rest: list[ast.comprehension], at: int, inner: Scope, once
     for source in list(resolve(m, generator.iter, inner))[:4]:
         if isinstance(source, Instance):
             m.call_method(source, "__iter__", generator.iter)
-        for element in elements(m, source, generator.iter):
+        for element in elements(source):
             left[0] -= 1
             if left[0] < 0:
                 return
@@ -310,7 +310,7 @@ def _object(value: Value) -> bool:
 
 
 def given(m: Machine, node: ast.Yield | ast.YieldFrom, scope: Scope) -> Values:
-    m.give_back(evaluate(m, node.value, scope))
+    m.give_back(evaluate(m, node.value, scope), one_by_one=True)
     return {UNKNOWN}
 
 

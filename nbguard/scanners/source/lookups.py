@@ -158,6 +158,8 @@ def item(m: Machine, base: Value, keys: Values | frozenset[Value], node: ast.AST
 def _of_namespace(m: Machine, base: Ref, key: Value, constant: Any, node: ast.AST) -> Values:
     """`sys.modules["os"]`, `os.__dict__["system"]`, `os.environ["X"]`."""
     if base.name in ("os.environ", "os.environb"):
+        if isinstance(key, Ref) and key.name.startswith("os.environ"):
+            m.act("environment", base.name, node)
         looked_up(m, constant, node)
         return {UNKNOWN}
     if base.name == "sys.modules":
@@ -166,7 +168,7 @@ def _of_namespace(m: Machine, base: Ref, key: Value, constant: Any, node: ast.AS
             return {Namespace(m.files.scopes[m.here]) if own else Ref(m.effects.canonical(constant))}
         if DECODED in marks_of({key}):
             m.act("hidden", "sys.modules[…]", node)
-        return {Ref(ANY_MODULE)}
+        return {UNKNOWN}
     if isinstance(constant, str) and constant.isidentifier():
         return member(m, base, constant, node)
     if base.name in m.effects.guarded_modules and base.name not in ("sys", "platform"):
@@ -199,7 +201,7 @@ def looked_up(m: Machine, word: Any, node: ast.AST) -> None:
         m.act("secret", f"os.environ[{plain!r}]", node)
 
 
-def elements(m: Machine | None, value: Value, node: ast.AST | None) -> list[frozenset[Value]]:
+def elements(value: Value) -> list[frozenset[Value]]:
     """What iterating gives, one by one where that is known."""
     if isinstance(value, Items):
         return list(value.values)
@@ -208,7 +210,5 @@ def elements(m: Machine | None, value: Value, node: ast.AST | None) -> list[froz
     if isinstance(value, Table):
         return [frozenset({Const(k)}) for k, _ in value.by_key]
     if isinstance(value, Ref):
-        if m is not None and node is not None and value.name in ("os.environ", "os.environb"):
-            m.act("environment", value.name, node)
         return [frozenset({Ref(f"{value.name}[]") if value.name.count("[]") < 3 else UNKNOWN})]
     return [frozenset({Unknown(marks_of({value}))})]

@@ -1,7 +1,7 @@
 """Files that import each other: found, read once, and run once, as Python does it.
 
-    files = Files({"modeling_x.py": b"from .helper import go", "helper.py": b"…"})
-    files.load(machine, "modeling_x.py", None)      # runs helper.py on the way
+files = Files({"modeling_x.py": b"from .helper import go", "helper.py": b"…"})
+files.load(machine, "modeling_x.py", None)      # runs helper.py on the way
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from nbguard.scanners.source.values import UNKNOWN, Func, Namespace, Ref, Scope,
 if TYPE_CHECKING:
     from nbguard.scanners.source.analysis import Machine
 
+IMPORT = "import:"
+"""Mark of a reference to a module by its whole name, which is a file beside where the folder is on `sys.path`."""
 MOST_IMPORTS = 500
 """Imports of one file that are listed."""
 
@@ -58,7 +60,7 @@ class Files:
             m.here = path
             m.run(tree.body, scope)
             return scope
-        m.enter(f"import of {path} line {getattr(node, 'lineno', 0)}", path, node)
+        m.enter(f"import of {path}, from line {getattr(node, 'lineno', 0)}", path, node)
         try:
             m.run(tree.body, scope)
         finally:
@@ -183,11 +185,11 @@ def _list(m: Machine, node: ast.ImportFrom) -> None:
     if len(files.relative) >= MOST_IMPORTS:
         return
     if not node.level:
-        files.absolute.append(node.module or "")
+        files.absolute += [f"{node.module}.{a.name}" for a in node.names if a.name != "*"] or [node.module or ""]
         return
     up = "../" * (node.level - 1)
     base = up + (node.module.replace(".", "/") if node.module else "")
-    files.relative += [f"{base}.py"] if node.module else [f"{up}{a.name}.py" for a in node.names]
+    files.relative += [f"{base}.py"] if node.module else [f"{up}{a.name}.py" for a in node.names if a.name != "*"]
 
 
 __all__ = ["Files", "Value", "import_", "import_from", "named"]

@@ -1,6 +1,6 @@
 """Functions that lead somewhere else: what they give, or do, depends on what they are given.
 
-    SPECIAL["builtins.getattr"](machine, args, kwargs, node)        # the values; None where the usual rules do
+SPECIAL["builtins.getattr"](machine, args, kwargs, node)        # the values; None where the usual rules do
 """
 
 from __future__ import annotations
@@ -136,12 +136,25 @@ def _import(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
             out |= own or {Ref(m.effects.canonical(whole))}
             if DECODED in name.marks and name.value in m.effects.guarded_modules:
                 m.act("hidden", f"import of {name.value!r}", node)
-        elif marks_of({name}) & {DECODED, FETCHED}:
-            m.act("hidden", "import of a decoded name", node)
-            out.add(Ref(ANY_MODULE))
+        elif _within_a_package(node, [*args[1:2], kwargs.get("package", set())]):
+            out.add(UNKNOWN)
         else:
+            if marks_of({name}) & {DECODED, FETCHED}:
+                m.act("hidden", "import of a decoded name", node)
             out.add(Ref(ANY_MODULE))
     return out or {UNKNOWN}
+
+
+def _within_a_package(node: ast.AST, packages: list[Values]) -> bool:
+    """`import_module(f".{name}", "transformers.models")`: any module, but only of one package."""
+    if any(not _is_dunder(node) and constants(package, str) for package in packages):
+        return True
+    given = getattr(node, "args", [])
+    first = given[0] if given else None
+    start = first.values[0] if isinstance(first, ast.JoinedStr) and first.values else None
+    if isinstance(first, ast.BinOp):
+        start = first.left
+    return isinstance(start, ast.Constant) and "." in str(start.value)
 
 
 def _is_dunder(node: ast.AST) -> bool:
@@ -237,10 +250,10 @@ def _partial(m: Machine, args: list[Values], kwargs: dict[str, Values], node: as
 @special("builtins.map", "builtins.filter", "itertools.starmap", "functools.reduce", "itertools.accumulate")
 def _applied(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
     """`map(f, xs)`, `reduce(f, xs)`: the function is called."""
-    rest = [{v for value in a for e in elements(m, value, node) for v in e} for a in args[1:]]
+    rest = [{v for value in a for e in elements(value) for v in e} for a in args[1:]]
     if len(args) == 2 and len(args[1]) == 1:
         parts = []
-        for element in elements(m, next(iter(args[1])), node)[:512]:
+        for element in elements(next(iter(args[1])))[:512]:
             parts.append({v for f in args[0] for v in invoke(m, f, [set(element)], {}, node, set())})
         return {Items(tuple(frozenset(p) for p in parts))}
     out: Values = set()
@@ -300,12 +313,12 @@ def _listed(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
             m.call_function(value, [], {}, node)
     if any(isinstance(v, Ref) for v in args[0]) if args else False:
         hand_on(m, args, {}, node, kept=True)
-    return {Items(tuple(elements(m, v, node))) for v in args[0]} if args else {Items(())}
+    return {Items(tuple(elements(v))) for v in args[0]} if args else {Items(())}
 
 
-@special("builtins.dict", "collections.OrderedDict", "types.MappingProxyType", "collections.ChainMap", "types.SimpleNamespace")
+@special("builtins.dict", "collections.OrderedDict", "types.MappingProxyType", "types.SimpleNamespace")
 def _dictionary(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    hand_on(m, args, {}, node, kept=True)
+    hand_on(m, args, kwargs, node, kept=True)
     rows = [row for a in args for v in a if isinstance(v, Table) for row in v.by_key]
     rows += [(k, frozenset(v)) for k, v in kwargs.items() if k != "**"]
     return {Table(tuple(rows))} if rows else None
@@ -313,7 +326,7 @@ def _dictionary(m: Machine, args: list[Values], kwargs: dict[str, Values], node:
 
 @special("builtins.zip")
 def _zipped(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    columns = [elements(m, next(iter(a)), node) for a in args if len(a) == 1]
+    columns = [elements(next(iter(a))) for a in args if len(a) == 1]
     if len(columns) != len(args) or not columns:
         return None
     return {Items(tuple(frozenset({Items(row)}) for row in zip(*columns, strict=False)))}
@@ -321,7 +334,7 @@ def _zipped(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
 
 @special("builtins.enumerate")
 def _enumerated(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    parts = [e for v in (args[0] if args else ()) for e in elements(m, v, node)]
+    parts = [e for v in (args[0] if args else ()) for e in elements(v)]
     return {Items(tuple(frozenset({Items((frozenset({Const(n)}), e))}) for n, e in enumerate(parts)))}
 
 
@@ -329,7 +342,7 @@ def _enumerated(m: Machine, args: list[Values], kwargs: dict[str, Values], node:
 def _reversed(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
     if not args:
         return None
-    return {Items(tuple(_hidden(e) for e in reversed(elements(m, v, node)))) for v in args[0]}
+    return {Items(tuple(_hidden(e) for e in reversed(elements(v)))) for v in args[0]}
 
 
 @special("builtins.sorted")
@@ -337,7 +350,7 @@ def _sorted(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
     hand_on(m, args[1:], kwargs, node)
     if not args:
         return None
-    everything = [e for v in args[0] for e in elements(m, v, node)]
+    everything = [e for v in args[0] for e in elements(v)]
     if any(isinstance(v, Const) and isinstance(v.value, str) for e in everything for v in e):
         return {Unknown(frozenset({DECODED}))}
     return {Items(tuple(everything))}
@@ -350,7 +363,7 @@ def _hidden(part: frozenset[Value]) -> frozenset[Value]:
 @special("builtins.next", "builtins.max", "builtins.min")
 def _one_of(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
     hand_on(m, args, kwargs, node)
-    return {v for a in args for value in a for e in elements(m, value, node) for v in e} or None
+    return {v for a in args for value in a for e in elements(value) for v in e} or None
 
 
 @special("builtins.super")

@@ -69,7 +69,7 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
         if isinstance(source, Instance):
             for name in ("__iter__", "__next__", "__aiter__", "__anext__"):
                 got |= m.call_method(source, name, node) - {UNKNOWN}
-        for element in elements(m, source, node.iter)[:64]:
+        for element in elements(source)[:64]:
             got |= element
     assign(m, node.target, got or {UNKNOWN}, scope)
     _again(m, node.body, scope)
@@ -85,14 +85,10 @@ def _while(m: Machine, node: ast.While, scope: Scope) -> None:
 def _again(m: Machine, body: list[ast.stmt], scope: Scope) -> None:
     """The body of a loop: a second time where the first one bound a name to something that it was not before."""
     for _ in range(_ROUNDS):
-        before = _meanings(scope)
+        before = (scope.changes, scope.module.changes)
         run(m, body, scope)
-        if _meanings(scope) == before:
+        if (scope.changes, scope.module.changes) == before:
             return
-
-
-def _meanings(scope: Scope) -> int:
-    return sum(len([v for v in held if isinstance(v, Ref)]) for held in scope.names.values())
 
 
 def _if(m: Machine, node: ast.If, scope: Scope) -> None:
@@ -209,4 +205,3 @@ _RUN: dict[type[ast.stmt], Any] = {
     ast.TryStar: _try, ast.With: _with, ast.AsyncWith: _with, ast.Return: _return, ast.Global: _outer,
     ast.Nonlocal: _outer, ast.Match: _match, ast.Expr: _expression, ast.Delete: _delete,
 }  # fmt: skip
-

@@ -89,9 +89,8 @@ def store(m: Machine, base: Value, attr: str, values: Values, node: ast.AST) -> 
         base.scope.put(attr, values)
     elif isinstance(base, Ref):
         _replace(m, f"{base.name}.{attr}", values, node)
-    elif isinstance(base, Func) and attr in ("__code__", "__globals__", "__defaults__", "__kwdefaults__"):
-        if attr in ("__code__", "__globals__"):
-            m.act("hook", f"{attr} = …", node)
+    elif isinstance(base, Func) and attr in ("__code__", "__globals__"):
+        m.act("hook", f"{attr} = …", node)
 
 
 def _descriptor(m: Machine, cls: Class, attr: str, values: Values, node: ast.AST) -> None:

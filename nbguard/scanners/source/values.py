@@ -68,6 +68,8 @@ class Scope:
     names: dict[str, set[Value]] = field(default_factory=dict)
     outer: set[str] = field(default_factory=set)
     """Names declared `global` or `nonlocal`."""
+    changes: int = 0
+    """How often a name of it came to stand for something new of another module."""
     everywhere: set[str] = field(default_factory=set)
     """Those declared `global`."""
     file: str = ""
@@ -93,6 +95,8 @@ class Scope:
         held = scope.names.setdefault(name, set())
         before = len(held)
         held |= values
+        if len(held) != before and any(isinstance(v, Ref) for v in values):
+            scope.changes += 1
         if len(held) > MOST_VALUES:
             kept = {v for v in held if isinstance(v, Ref | Func | Class | Namespace | Instance)}
             if len(kept) > MOST_MEANINGS:
