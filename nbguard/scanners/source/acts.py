@@ -48,12 +48,16 @@ class Act:
     """From the entry to the act: `import`, `setup() line 12`."""
     file: str = ""
     """Where the call stands."""
+    in_use: bool = False
+    """Whether it is what a model does whenever it is used: its `forward`, a tokenizer's `__call__`."""
     entry: tuple[str, int] = ("", 0)
     """The file, and the line in it, where the way to the call begins."""
 
     @property
     def severity(self) -> Severity:
-        return self.effect.later if self.when == "function" else self.effect.at_load
+        if self.when != "function":
+            return self.effect.at_load
+        return max(self.effect.later, min(self.effect.at_load, Severity.HIGH)) if self.in_use else self.effect.later
 
 
 class Effects:

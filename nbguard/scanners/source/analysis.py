@@ -45,6 +45,11 @@ CONSTRUCTORS = frozenset(
     }
 )  # fmt: skip
 """Methods besides those with two underscores that loading a model calls."""
+IN_USE = tuple(
+    f".{name}()"
+    for name in "forward __call__ call generate encode decode tokenize _tokenize preprocess _preprocess apply predict".split()
+)
+"""Methods that run whenever a model, tokenizer or processor is used."""
 NOT_AT_LOAD = frozenset(
     ["__call__", "__len__", "__iter__", "__next__", "__getitem__", "__enter__", "__exit__", "__repr__", "__str__"]
 )
@@ -102,7 +107,8 @@ class Machine:
         chain = tuple(label for label, _, _ in self._chain) or ("import",)
         entry = self._chain[0][1:] if self._chain else (self.here, line)
         effect = self.effects.by_key[key]
-        self._acts[key, name, self.here, line] = Act(effect, name, line, self.phase, chain, self.here, entry)
+        in_use = chain[0].partition(" ")[0].endswith(IN_USE)
+        self._acts[key, name, self.here, line] = Act(effect, name, line, self.phase, chain, self.here, in_use, entry)
 
     def path(self, text: str, node: ast.AST, *, written: bool = False) -> None:
         """A path is put together, opened or handed on."""
@@ -111,6 +117,11 @@ class Machine:
             self.act("secret", "open", node)
         if written and any(place in normal for place in self.effects.startup):
             self.act("startup", "open", node)
+
+    def fixed(self, text: str, node: ast.AST) -> None:
+        """A file is changed whose place the code names outright, away from the model's own folder."""
+        if text.startswith(("/", "~", "\\\\", "C:", "c:")):
+            self.act("outside", text[:60], node)
 
     # calls
 
@@ -264,7 +275,7 @@ class Machine:
 
 def _entry_first(function: Func) -> tuple[bool, bool]:
     """What users of a model call comes first, so that the way from there is what is told."""
-    return (not function.label.endswith((".forward()", ".__call__()")), function.bound is None)
+    return (not function.label.endswith(IN_USE), function.bound is None)
 
 
 def _without_holds(acts: list[Act]) -> list[Act]:

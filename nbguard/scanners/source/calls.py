@@ -89,7 +89,10 @@ def _arguments(
                 m.act(key, f"{name}={flag}", node)
     texts = [t for values in (*args, *kwargs.values()) for t in constants(values, str) if len(t) < 500]
     outside = [f.name for f in functions if isinstance(f, Ref) and not f.name.startswith(("<", "os.", "builtins."))]
+    changing = any((e := m.effects.of(name)) is not None and e.key in ("files", "write") for name in outside)
     for text in texts:
+        if changing:
+            m.fixed(text, node)
         if not any(isinstance(f, Func | Class) for f in functions):
             m.path(text, node)
         if _ADDRESS.match(text):

@@ -186,7 +186,10 @@ def _open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.A
     modes = constants(args[1] if len(args) > 1 else kwargs.get("mode", set()), str)
     written = any(_WRITING & set(mode) for mode in modes)
     for path in constants(args[0] if args else kwargs.get("file", set()), (str, bytes)):
-        m.path(path if isinstance(path, str) else path.decode("utf-8", "replace"), node, written=written)
+        place = path if isinstance(path, str) else path.decode("utf-8", "replace")
+        m.path(place, node, written=written)
+        if written:
+            m.fixed(place, node)
     if written:
         m.act("write", "open", node)
     return {Ref("open()")}
