@@ -57,7 +57,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         path = pending.pop()
         for reference in facts[path].references:
             kind, _, where = reference.partition(":")
-            if f"{kind}:" == IMPORT:
+            if facts[path].format == "python" and f"{kind}:" in ("py:", IMPORT):
                 beside = [other for other in imported(path, [reference], facts) if other not in seen]
                 seen.update(beside)
                 pending += beside

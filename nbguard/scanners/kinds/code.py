@@ -12,15 +12,19 @@ from __future__ import annotations
 import hashlib
 
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.source.analysis import Analysis, TooMuchError, analyse
 from nbguard.scanners.source.modules import IMPORT
 from nbguard.scanners.source.spelling import oddities
 from nbguard.scanners.source.telling import dangerous, finding_of, line
 
-MAX_SOURCE = 8 << 20
-"""Bytes; no model's module comes near."""
+MAX_SOURCE = 4 << 20
+"""Bytes; the largest of 6,190 honest files has a ninth."""
+MAX_PARTS = 300_000
+"""Commas, semicolons and ends of lines, which say what reading it takes; the largest honest file has a tenth."""
+MAX_BRACES = 50_000
+"""Opening braces: Python's parser takes a time that grows with the square of those in one formatted text."""
 MOST_FINDINGS = 60
 """Acts of one file that are listed; what is left is counted in one more finding."""
 
@@ -35,6 +39,9 @@ class CodeScanner:
         if job.size > MAX_SOURCE:
             return unverifiable(job, "python", "code.size", "The source file is larger than any that people write.")
         source = job.view.read(0, job.size)
+        parts = source.count(b",") + source.count(b";") + source.count(b"\n")
+        if parts > MAX_PARTS or source.count(b"{") > MAX_BRACES:
+            return unverifiable(job, "python", "code.size", "The source has more parts than any that people write.")
         facts = plain(job, "python", "code")
         name = f"{job.path}!{job.member}" if job.member else job.path
         facts.code.append(CodeFile(name, hashlib.sha256(source).hexdigest(), "python"))
@@ -55,6 +62,22 @@ class CodeScanner:
 
 
 SCANNER = CodeScanner()
+FORMATS = (
+    Format(
+        "python",
+        "Python source",
+        (".py", ".pyw", ".pyi"),
+        "its extension: loaders import nothing else",
+        "the syntax tree of every file: what it does when it is imported, when a model is built, and in each function; "
+        "names are followed through imports, aliases, containers, classes and the files of the repository that import "
+        "each other; told are commands, code made at run time, network, unpickling, native code, files, secrets, hooks, "
+        "hidden names, and spelling that reads as something else",
+        "what installed libraries do with what they are given, beyond the calls in `rules/tables/code.toml`; code that "
+        "is fetched or unpacked while running (that it does so is told); syntax newer than this Python's",
+        "*review* always, as code is for a person to read; *danger* where it acts while it is imported or built as no "
+        "honest model does; *unverifiable* where Python cannot read it or it is more than is followed",
+    ),
+)
 
 
 def _judge(job: Job, source: bytes, found: Analysis, facts: Facts) -> None:

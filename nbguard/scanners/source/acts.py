@@ -33,6 +33,8 @@ class Effect:
     """How bad it is in any other function."""
     handed_on: bool
     """As bad when the function is only handed to something that may call it."""
+    in_use: Severity
+    """How bad it is in what runs whenever a model is used: its `forward`, a tokenizer's `__call__`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Act:
     def severity(self) -> Severity:
         if self.when != "function":
             return self.effect.at_load
-        return max(self.effect.later, min(self.effect.at_load, Severity.HIGH)) if self.in_use else self.effect.later
+        return self.effect.in_use if self.in_use else self.effect.later
 
 
 class Effects:
@@ -69,12 +71,14 @@ class Effects:
         self._below: dict[str, Effect] = {}
         self.by_key: dict[str, Effect] = {}
         for entry in data["effect"]:
+            at_load, later = Severity[entry["at_load"].upper()], Severity[entry["later"].upper()]
             effect = Effect(
                 entry["key"],
                 entry["what"],
-                Severity[entry["at_load"].upper()],
-                Severity[entry["later"].upper()],
+                at_load,
+                later,
                 bool(entry.get("handed_on", False)),
+                Severity[entry["in_use"].upper()] if "in_use" in entry else max(later, min(at_load, Severity.HIGH)),
             )
             self.by_key[effect.key] = effect
             for name in entry.get("names", "").split():

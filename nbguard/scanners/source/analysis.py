@@ -45,10 +45,10 @@ CONSTRUCTORS = frozenset(
     }
 )  # fmt: skip
 """Methods besides those with two underscores that loading a model calls."""
-IN_USE = tuple(
-    f".{name}()"
-    for name in "forward __call__ call generate encode decode tokenize _tokenize preprocess _preprocess apply predict".split()
-)
+IN_USE = (
+    ".forward()", ".__call__()", ".call()", ".generate()", ".encode()", ".decode()", ".tokenize()", "._tokenize()",
+    ".preprocess()", "._preprocess()", ".apply()", ".predict()",
+)  # fmt: skip
 """Methods that run whenever a model, tokenizer or processor is used."""
 NOT_AT_LOAD = frozenset(
     ["__call__", "__len__", "__iter__", "__next__", "__getitem__", "__enter__", "__exit__", "__repr__", "__str__"]
@@ -127,6 +127,7 @@ class Machine:
 
     def call_function(self, function: Func, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values:
         """Follow a function of these files with these arguments, and give what it returns."""
+        self.step()
         signature = (
             tuple(frozenset(a) for a in args),
             tuple(sorted((k, frozenset(v)) for k, v in kwargs.items())),

@@ -96,7 +96,7 @@ def _arguments(
         if not any(isinstance(f, Func | Class) for f in functions):
             m.path(text, node)
         if _ADDRESS.match(text):
-            for called in (*outside, word):
+            for called in (*outside, word if any(isinstance(f, Unknown) for f in functions) else ""):
                 if called.rpartition(".")[2].lower().startswith(m.effects.fetching):
                     m.act("network", called, node)
                     break

@@ -10,7 +10,7 @@ import ast
 import builtins
 from typing import TYPE_CHECKING, Any
 
-from nbguard.scanners.source.folding import PLAIN, fold_binary
+from nbguard.scanners.source.folding import PLAIN, WIDE, fold_binary
 from nbguard.scanners.source.lookups import MOST_ITEMS, elements, item, member, sliced
 from nbguard.scanners.source.values import (
     DECODED,
@@ -148,7 +148,12 @@ def _path(m: Machine, one: Value, other: Value, node: ast.BinOp) -> Value:
 
 def _formatted(text: Const, parts: Items) -> Value:
     values = [next(iter(p)) if len(p) == 1 else UNKNOWN for p in parts.values]
-    if isinstance(text.value, str) and "*" not in text.value and all(isinstance(v, Const) for v in values):
+    if (
+        isinstance(text.value, str)
+        and "*" not in text.value
+        and not WIDE.search(text.value)
+        and all(isinstance(v, Const) for v in values)
+    ):
         try:
             joined = text.value % tuple(v.value for v in values if isinstance(v, Const))
             pieced = {DECODED} if len(values) > 1 or "%c" in text.value else set[str]()

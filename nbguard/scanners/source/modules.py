@@ -155,6 +155,11 @@ def import_from(m: Machine, node: ast.ImportFrom, scope: Scope) -> None:
 def named(m: Machine, name: str, node: ast.AST) -> Values | None:
     """What `importlib.import_module(name)` gives of these files; None where it is none of them."""
     level = len(name) - len(name.lstrip("."))
+    where = name.lstrip(".").replace(".", "/")
+    if level and len(m.files.relative) < MOST_IMPORTS:
+        m.files.relative.append(f"{'../' * (level - 1)}{where}.py")
+    elif len(m.files.absolute) < MOST_IMPORTS:
+        m.files.absolute.append(name)
     return _own(m, name.lstrip("."), level, node)
 
 

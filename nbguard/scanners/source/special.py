@@ -102,8 +102,6 @@ def _getter(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
         last = word.rpartition(".")[2]
         if any(m.effects.held(f"{module}.{last}") for module in ("os", "builtins")) or last in m.effects.methods:
             m.act("hidden", f"attrgetter({word[:40]!r})", node)
-    if args and DECODED in marks_of(args[0]):
-        m.act("hidden", "attrgetter(…)", node)
     return {UNKNOWN}
 
 

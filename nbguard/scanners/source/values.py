@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbguard.scanners.source.acts import effects
+
 MOST_VALUES = 12
 """Values that one name may have at once; what is beyond is unknown."""
-MOST_MEANINGS = 64
-"""Things of other modules, functions and classes among them. No honest name of 6,000 files has more than a few."""
+MOST_MEANINGS = 128
+"""Functions and classes, and harmful things of other modules, among them; no honest name of 6,000 files has so many."""
 MOST_CHARACTERS = 1 << 20
 """Of a text or bytes that are put together while reading."""
 
@@ -98,10 +100,7 @@ class Scope:
         if len(held) != before and any(isinstance(v, Ref) for v in values):
             scope.changes += 1
         if len(held) > MOST_VALUES:
-            kept = {v for v in held if isinstance(v, Ref | Func | Class | Namespace | Instance)}
-            if len(kept) > MOST_MEANINGS:
-                raise TooMuchError(f"the name {name[:40]!r} has more meanings than are followed")
-            scope.names[name] = {*kept, UNKNOWN}
+            scope.names[name] = _kept(held, name)
         return len(scope.names[name]) != before
 
     def get(self, name: str) -> set[Value] | None:
@@ -112,6 +111,17 @@ class Scope:
                 return scope.names[name]
             scope, first = scope.parent, False
         return None
+
+
+def _kept(held: set[Value], name: str) -> set[Value]:
+    """Of many things that a name may stand for, those that could do something."""
+    kept = {v for v in held if isinstance(v, Ref | Func | Class | Namespace | Instance)}
+    if len(kept) > MOST_MEANINGS:
+        known = effects()
+        kept = {v for v in kept if not isinstance(v, Ref) or known.of(v.name) or known.module(v.name)}
+    if len(kept) > MOST_MEANINGS:
+        raise TooMuchError(f"the name {name[:40]!r} has more meanings than are followed")
+    return {*kept, UNKNOWN}
 
 
 def _holder(scope: Scope, name: str) -> Scope:
