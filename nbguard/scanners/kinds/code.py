@@ -70,8 +70,8 @@ FORMATS = (
         "its extension: loaders import nothing else",
         "the syntax tree of every file: what it does when it is imported, when a model is built, and in each function; "
         "names are followed through imports, aliases, containers, classes and the files of the repository that import "
-        "each other; told are commands, code made at run time, network, unpickling, native code, files, secrets, hooks, "
-        "hidden names, and spelling that reads as something else",
+        "each other; told are commands, code made at run time, network, unpickling, native code, files, secrets, "
+        "hooks, hidden names, and spelling that reads as something else",
         "what installed libraries do with what they are given, beyond the calls in `rules/tables/code.toml`; code that "
         "is fetched or unpacked while running (that it does so is told); syntax newer than this Python's",
         "*review* always, as code is for a person to read; *danger* where it acts while it is imported or built as no "

@@ -1,4 +1,4 @@
-"""Python code that comes with models: a library's own files, and repositories whose files hide what they do together."""
+"""Python code that comes with models: a library's own files, and repositories whose files do harm together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def _library(*names: str) -> Callable[[Path], Path]:
         assert spec.origin is not None
         for name in names:
             source = Path(spec.origin).parent / "models" / name
-            text = source.read_text("utf-8").replace("from ...", "from transformers.")
+            text = source.read_text("utf-8").replace("from ... ", "from transformers ")
+            text = text.replace("from ...", "from transformers.")
             (folder / source.name).write_text(text, "utf-8")
         config = {"model_type": "x", "auto_map": {"AutoConfig": f"{Path(names[0]).stem}.X"}}
         (folder / "config.json").write_text(json.dumps(config), "utf-8")
