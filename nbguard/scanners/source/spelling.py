@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 import itertools
+import re
 import tokenize
 import unicodedata
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ _UNSEEN = frozenset("\u200c\u200d\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180
 }
 """Of those, what Python lets stand in names; in texts, where honest tokenizers have them, they hide nothing."""
 _UTF8 = ("utf-8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso8859-1")
+_WORD = re.compile(r"[\w\uFE00-\uFE0F\u034f\u200c\u200d]+")
 MOST = 20
 
 
@@ -48,20 +50,26 @@ def _all(source: bytes) -> Iterator[tuple[int, str]]:
 
 def _names(text: str) -> Iterator[tuple[int, str]]:
     """Names that Python takes for others (compatibility characters), or that mix scripts."""
+    lines = (line for line in text.splitlines() if not line.isascii())
+    if not any(not word.isascii() and _odd(word) for line in lines for word in _WORD.findall(line)):
+        return
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return
     for token in tokens:
-        if token.type != tokenize.NAME or token.string.isascii():
-            continue
-        plain = unicodedata.normalize("NFKC", token.string)
-        if _UNSEEN & set(token.string):
-            yield token.start[0], "has a name with characters that are not seen"
-        elif plain != token.string and plain.isascii():
-            yield token.start[0], f"spells {plain[:40]} with characters that only look like it"
-        elif len(scripts(token.string)) > 1:
-            yield token.start[0], "has a name that mixes letters of several scripts"
+        if token.type == tokenize.NAME and not token.string.isascii() and (what := _odd(token.string)):
+            yield token.start[0], what
+
+
+def _odd(word: str) -> str:
+    """What is odd about a name; empty for nothing."""
+    if _UNSEEN & set(word):
+        return "has a name with characters that are not seen"
+    plain = unicodedata.normalize("NFKC", word)
+    if plain != word and plain.isascii():
+        return f"spells {plain[:40]} with characters that only look like it"
+    return "has a name that mixes letters of several scripts" if len(scripts(word)) > 1 else ""
 
 
 def scripts(word: str) -> set[str]:
