@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from planted_code import STYLES
-from planted_code_more import MORE, REPOSITORIES
+from planted_code_more import MORE
+from planted_code_tricks import TRICKS
+from planted_repositories import REPOSITORIES
 
 from nbguard.report.model import Severity
 from nbguard.scanners.source import analyse
@@ -49,7 +51,11 @@ def files() -> Iterator[tuple[str, Path]]:
 PLACES = ("end", "imports", "__init__", "forward", "helper")
 NEW = () if sys.version_info >= (3, 12) else ("type parameter", "type alias")
 """Styles in syntax that this Python does not know."""
-ALL = {**STYLES, **{f"more: {name}": source for name, source in MORE.items() if name not in NEW}}
+ALL = {
+    **STYLES,
+    **{f"more: {name}": source for name, source in MORE.items() if name not in NEW},
+    **{f"trick: {name}": source for name, source in TRICKS.items()},
+}
 
 
 def serious(source: bytes) -> list[str]:

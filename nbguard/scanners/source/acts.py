@@ -100,6 +100,8 @@ class Effects:
         self.arguments = {word: key for key, words in data["arguments"].items() for word in words}
         """`weights_only=False`: effect's key."""
         self.fetching = tuple(sorted(data["addresses"]["verbs"]))
+        self.writing = tuple(sorted(data["addresses"]["writers"]))
+        self.telling = frozenset(word.partition("=")[0] for word in self.arguments)
         self.acting_imports: frozenset[str] = data["imports"]["acting"]
         self.replaced: frozenset[str] = data["replaced"]["names"]
         self.modules: frozenset[str] = data["replaced"]["modules"] | frozenset(sys.stdlib_module_names)

@@ -73,7 +73,7 @@ class Machine:
 
     def __init__(self, files: Files, steps: int = STEPS) -> None:
         self.effects = effects()
-        self.special = special.SPECIAL
+        self.special = special.table()
         self.files = files
         self.phase: When = "import"
         self.functions: dict[int, Func] = {}
@@ -110,12 +110,12 @@ class Machine:
         in_use = chain[0].partition(" ")[0].endswith(IN_USE)
         self._acts[key, name, self.here, line] = Act(effect, name, line, self.phase, chain, self.here, in_use, entry)
 
-    def path(self, text: str, node: ast.AST, *, written: bool = False) -> None:
+    def path(self, text: str, node: ast.AST) -> None:
         """A path is put together, opened or handed on."""
         normal = text.replace("\\", "/")
         if any(secret in normal for secret in self.effects.secrets):
             self.act("secret", "open", node)
-        if written and any(place in normal for place in self.effects.startup):
+        if any(place in normal for place in self.effects.startup):
             self.act("startup", "open", node)
 
     def fixed(self, text: str, node: ast.AST) -> None:

@@ -45,6 +45,9 @@ ASKING = frozenset(
     }
 )  # fmt: skip
 """Functions that call nothing of what they are handed, and keep nothing."""
+_HARMFUL = ("os", "builtins", "pickle", "marshal", "runpy")
+_RUNNING = frozenset(("run", "call", "Popen", "CDLL", "check_output", "check_call", "getoutput"))
+"""Functions of `subprocess` and `ctypes`, whose names say little by themselves."""
 _ADDRESS = re.compile(r"^(?!file:)[a-z][a-z0-9+.-]{1,9}://.", re.I)
 
 
@@ -62,8 +65,8 @@ def call(m: Machine, node: ast.Call, scope: Scope) -> Values:
     for keyword in node.keywords:
         values = resolve(m, keyword.value, scope)
         tables = [v for v in values if isinstance(v, Table)] if keyword.arg is None else []
-        for name, held in (row for t in tables for row in t.by_key[:64]):
-            kwargs.setdefault(str(name), set()).update(held)
+        for name, part in (row for t in tables for row in t.by_key[:64]):
+            kwargs.setdefault(str(name), set()).update(part)
         if not tables:
             kwargs[keyword.arg or "**"] = values
     receiver: Values = set()
@@ -82,14 +85,16 @@ def _arguments(
     m: Machine, functions: Values, word: str, args: list[Values], kwargs: dict[str, Values], node: ast.Call
 ) -> None:
     """What the arguments tell, whatever is called: `trust_remote_code=True`, a path of a secret, an address."""
-    for name, values in kwargs.items():
-        for flag in constants(values, bool):
-            key = m.effects.arguments.get(f"{name}={flag}")
+    for name in kwargs.keys() & m.effects.telling:
+        for value in kwargs[name]:
+            flag = bool(value.value) if isinstance(value, Const) else isinstance(value, Ref)
+            key = m.effects.arguments.get(f"{name}={flag}") if isinstance(value, Const | Ref) else None
             if key is not None:
                 m.act(key, f"{name}={flag}", node)
     texts = [t for values in (*args, *kwargs.values()) for t in constants(values, str) if len(t) < 500]
     outside = [f.name for f in functions if isinstance(f, Ref) and not f.name.startswith(("<", "os.", "builtins."))]
     changing = any((e := m.effects.of(name)) is not None and e.key in ("files", "write") for name in outside)
+    changing = changing or (bool(texts) and _last(outside, word).startswith(m.effects.writing))
     for text in texts:
         if changing:
             m.fixed(text, node)
@@ -102,6 +107,10 @@ def _arguments(
                     break
     if word and any(isinstance(f, Unknown) for f in functions):
         _on_anything(m, word, word, args, node)
+
+
+def _last(outside: list[str], word: str) -> str:
+    return (outside[0].rpartition(".")[2] if outside else word).lower()
 
 
 def _on_anything(m: Machine, method: str, name: str, args: list[Values], node: ast.AST) -> None:
@@ -238,8 +247,8 @@ def _of_ref(m: Machine, function: Ref, args: list[Values], kwargs: dict[str, Val
     effect = m.effects.of(name)
     if effect is not None:
         m.act(effect.key, name, node)
-    elif name.startswith(f"{ANY_MODULE}.{ANY_MODULE}"):
-        m.act("hidden", "getattr(import_module(…), …)", node)
+    elif name.startswith(f"{ANY_MODULE}."):
+        _of_any_module(m, name, node)
     elif name not in m.effects.harmless:
         _on_anything(m, name.rpartition(".")[2], name, args, node)
     if name not in ASKING:
@@ -259,11 +268,21 @@ def _of_ref(m: Machine, function: Ref, args: list[Values], kwargs: dict[str, Val
     return {Ref(f"{name}()") if not marks else Unknown(marks)} if name.count("()") < 3 else {UNKNOWN}
 
 
+def _of_any_module(m: Machine, name: str, node: ast.AST) -> None:
+    """A function of a module that nobody can tell: whichever it is, or one that harmful modules have."""
+    function = name.partition(".")[2]
+    if function.startswith(ANY_MODULE):
+        m.act("hidden", "getattr(import_module(…), …)", node)
+    elif function in _RUNNING or any(m.effects.held(f"{module}.{function}") for module in _HARMFUL):
+        m.act("hidden", f"import_module(…).{function}", node)
+
+
 def _namespace_method(m: Machine, name: str, args: list[Values], node: ast.AST) -> Values | None:
     """`vars(os).get("system")`, `os.__getattribute__("system")`, `vars(os).values()`."""
     base, _, method = name.rpartition(".")
     if method in ("__getattribute__", "__getattr__") and args:
-        return m.special["builtins.getattr"](m, [{Ref(base)}, *args][-2:], {}, node)
+        owner: list[Values] = [{Ref(base)}] if len(args) == 1 else []
+        return m.special["builtins.getattr"](m, [*owner, *args][:2], {}, node)
     module = m.effects.module(base) if base and not base.endswith(("()", "[]")) else None
     if module is None or m.effects.of(name) is not None:
         return None

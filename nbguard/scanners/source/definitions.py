@@ -117,8 +117,8 @@ def build(m: Machine, node: ast.ClassDef, scope: Scope) -> None:
     m.classes[id(node)] = made
     inner = made.scope
     m.run(node.body, inner)
-    for value in list(inner.names.values()):
-        for function in list(value):
+    for values in list(inner.names.values()):
+        for function in list(values):
             if isinstance(function, Func) and function.bound is None and id(function.node) in m.functions:
                 m.functions[id(function.node)] = Func(function.node, function.scope, function.label, made)
     for metaclass in keywords.get("metaclass", set()):
@@ -134,10 +134,10 @@ def build(m: Machine, node: ast.ClassDef, scope: Scope) -> None:
             _of_metaclass(m, base, node)
         elif isinstance(base, Instance):
             m.call_method(base, "__mro_entries__", node)
-    for values in list(inner.names.values()):
-        for value in list(values):
-            if isinstance(value, Instance):
-                m.call_method(value, "__set_name__", node)
+    for held in list(inner.names.values()):
+        for part in list(held):
+            if isinstance(part, Instance):
+                m.call_method(part, "__set_name__", node)
     scope.put(node.name, {made} | decorated(m, node.decorator_list, {made}, scope))
 
 

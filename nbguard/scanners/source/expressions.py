@@ -143,7 +143,8 @@ def _path(m: Machine, one: Value, other: Value, node: ast.BinOp) -> Value:
     said = [v.value if isinstance(v, Const) else v.name if isinstance(v, Ref) else "" for v in (one, other)]
     whole = "/".join(str(s) for s in said)[-400:]
     m.path(whole, node)
-    return Ref(f"pathlib.Path()/{whole.partition('/')[2]}()") if whole.startswith("pathlib.") else UNKNOWN
+    pieces = whole.partition("pathlib.Path()/")[2] or str(said[1])
+    return Ref(f"pathlib.Path()/{pieces}") if whole.startswith("pathlib.") else UNKNOWN
 
 
 def _formatted(text: Const, parts: Items) -> Value:
@@ -277,6 +278,8 @@ def either(m: Machine, node: ast.BoolOp, scope: Scope) -> Values:
 def unary(m: Machine, node: ast.UnaryOp, scope: Scope) -> Values:
     values = resolve(m, node.operand, scope)
     _hashed(m, values, node)
+    if isinstance(node.op, ast.Not) and all(isinstance(v, Const) for v in values):
+        return {Const(not v.value, v.marks) for v in values if isinstance(v, Const)}
     if isinstance(node.op, ast.USub) and all(isinstance(v, Const) and isinstance(v.value, int | float) for v in values):
         return {Const(-v.value, v.marks) for v in values if isinstance(v, Const)}
     return {UNKNOWN}
@@ -305,13 +308,11 @@ def function(m: Machine, node: ast.Lambda, scope: Scope) -> Values:
 
 def passed_on(m: Machine, node: Any, scope: Scope) -> Values:
     values = resolve(m, node.value, scope)
-    if isinstance(node, ast.Await):
-        return {v for value in values for v in (m.call_method(value, "__await__", node) if _object(value) else {value})}
-    return values
-
-
-def _object(value: Value) -> bool:
-    return isinstance(value, Instance)
+    out: Values = set()
+    for value in values:
+        waits = isinstance(node, ast.Await) and isinstance(value, Instance)
+        out |= m.call_method(value, "__await__", node) if waits and isinstance(value, Instance) else {value}
+    return out
 
 
 def given(m: Machine, node: ast.Yield | ast.YieldFrom, scope: Scope) -> Values:

@@ -71,6 +71,8 @@ def _of_ref(m: Machine, base: Ref, attr: str) -> Values:
         return {base}
     if attr == "__self__":
         return {Ref(f"{base.name}.{attr}"), Ref("builtins")}
+    if base.name.startswith("pathlib.Path()/"):
+        base = Ref("pathlib.Path()")
     if attr in ("__name__", "__qualname__"):
         return {Const(base.name.rpartition(".")[2], frozenset({DECODED}))}
     if attr == "__class__":

@@ -6,15 +6,15 @@ SPECIAL["builtins.getattr"](machine, args, kwargs, node)        # the values; No
 from __future__ import annotations
 
 import ast
-import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nbguard.scanners.source.calls import SPECIAL, Special, hand_on, invoke
 from nbguard.scanners.source.definitions import parse_expression
 from nbguard.scanners.source.expressions import resolve
-from nbguard.scanners.source.lookups import ANY_MODULE, elements, harmful, item, looked_up, member
+from nbguard.scanners.source.lookups import ANY_MODULE, elements, harmful, item, member
 from nbguard.scanners.source.modules import named
-from nbguard.scanners.source.storing import steer, store
+from nbguard.scanners.source.storing import exchange, search_path, store
 from nbguard.scanners.source.values import (
     DECODED,
     FETCHED,
@@ -37,11 +37,8 @@ from nbguard.scanners.source.values import (
 if TYPE_CHECKING:
     from nbguard.scanners.source.analysis import Machine
 
-_WRITING = frozenset("wax+")
-_FLAGS = re.compile(r"O_(?:WRONLY|RDWR|CREAT|APPEND|TRUNC)")
 
-
-def special(*names: str) -> object:
+def special(*names: str) -> Callable[[Special], Special]:
     """Put a function into the table under these names."""
 
     def put(function: Special) -> Special:
@@ -49,6 +46,13 @@ def special(*names: str) -> object:
         return function
 
     return put
+
+
+def table() -> dict[str, Special]:
+    """All of them, by the usual name."""
+    from nbguard.scanners.source import special_files  # noqa: F401 - puts its functions into the table
+
+    return SPECIAL
 
 
 # attributes by name
@@ -76,7 +80,7 @@ def _by_name(m: Machine, base: Value, name: Value, node: ast.AST) -> Values:
         return {UNKNOWN}
     if isinstance(base, Namespace):
         return harmful(m, base) or {UNKNOWN}
-    if isinstance(base, Ref) and base.name == ANY_MODULE:
+    if isinstance(base, Ref) and (base.name == ANY_MODULE or base.name.startswith("sys.modules.")):
         return {Ref(f"{ANY_MODULE}.{ANY_MODULE}")}
     return {Unknown(marks_of({base}))}
 
@@ -168,74 +172,33 @@ def _modules(m: Machine, args: list[Values], kwargs: dict[str, Values], node: as
 
 @special("sys.path.append", "sys.path.insert", "sys.path.extend")
 def _search(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    """A folder that the code names outright; one that it works out (its own) is told less loudly."""
     for values in args:
-        for path in (t for v in values for t in ([v] if isinstance(v, Const) else [])):
-            if isinstance(path.value, str) and path.value.startswith(("/", "~", "\\", "http", "C:")):
-                m.act("import-elsewhere", f"sys.path ({path.value[:60]})", node)
+        search_path(m, values, node)
     return None
 
 
-# files and the environment
-
-
-@special("builtins.open", "tensorflow.io.gfile.GFile", "tensorflow.io.gfile.open")
-def _open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    modes = constants(args[1] if len(args) > 1 else kwargs.get("mode", set()), str)
-    written = any(_WRITING & set(mode) for mode in modes)
-    for path in constants(args[0] if args else kwargs.get("file", set()), (str, bytes)):
-        place = path if isinstance(path, str) else path.decode("utf-8", "replace")
-        m.path(place, node, written=written)
-        if written:
-            m.fixed(place, node)
-    if written:
-        m.act("write", "open", node)
-    return {Ref("open()")}
-
-
-@special("os.open")
-def _os_open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    flags = getattr(node, "args", [])[1:2]
-    if flags and _FLAGS.search(ast.unparse(flags[0])[:500]):
-        m.act("write", "os.open", node)
+@special("sys.modules.update")
+def _modules_update(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    words: list[str | bytes] = [*kwargs]
+    words += [k for a in args for v in a if isinstance(v, Table) for k, _ in v.by_key if isinstance(k, str)]
+    exchange(m, words, node)
     return {UNKNOWN}
 
 
-@special("fileinput.input", "fileinput.FileInput")
-def _fileinput(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    if any(constants(kwargs.get("inplace", set()), bool)):
-        for path in (p for a in args[:1] for p in constants(a, str)):
-            m.path(path, node, written=True)
-        m.act("files", "fileinput.input", node)
+@special("unittest.mock.patch", "mock.patch", "wrapt.wrap_function_wrapper", "wrapt.patch_function_wrapper")
+def _patched(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    """A function of another module is exchanged by its name, in one text or two."""
+    name = ".".join(str(c) for a in args[:2] for c in constants(a, str)[:1])
+    m.act("hook" if m.effects.replacing(m.effects.canonical(name)) else "replaces", f"{name[:60]} = …", node)
+    hand_on(m, args, kwargs, node)
     return None
 
 
-@special("os.path.join", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.Path().joinpath")
-def _joined(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    """Paths that are put together: what they name may be a secret."""
-    pieces = ["/".join(str(c) for c in constants(a, str)[:4]) for a in args]
-    m.path("/".join(pieces)[-400:], node)
+@special("numpy.load")
+def _numpy_load(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
+    if len(args) > 2 and any(constants(args[2], (bool, int))):
+        m.act("unpickle", "numpy.load(allow_pickle=True)", node)
     return None
-
-
-@special("pathlib.Path().open")
-def _path_open(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    return _open(m, [set(), *args], kwargs, node)
-
-
-@special("os.environ.get", "os.getenv", "os.environ.pop", "os.environ.__getitem__", "os.environb.get")
-def _environ(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    for word in constants(args[0] if args else set(), (str, bytes)):
-        looked_up(m, word, node)
-    return {UNKNOWN}
-
-
-@special("os.putenv", "os.environ.setdefault", "os.environ.__setitem__", "os.environ.update")
-def _putenv(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    words: list[str | bytes] = [*constants(args[0] if args else set(), (str, bytes)), *kwargs]
-    words += [k for a in args[:1] for v in a if isinstance(v, Table) for k, _ in v.by_key if isinstance(k, str)]
-    steer(m, words, node)
-    return {UNKNOWN}
 
 
 # functions that call functions
@@ -369,23 +332,6 @@ def _one_of(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast
 
 @special("builtins.super")
 def _super(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    return {UNKNOWN}
-
-
-# loaders
-
-
-@special("torch.load")
-def _torch_load(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    return {UNKNOWN}  # `weights_only=False` is told wherever it stands
-
-
-@special("yaml.load", "yaml.load_all")
-def _yaml_load(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values | None:
-    loaders = kwargs.get("Loader", args[1] if len(args) > 1 else set())
-    names = {v.name.rpartition(".")[2] for v in loaders if isinstance(v, Ref)}
-    if names & {"Loader", "UnsafeLoader", "FullLoader", "CLoader", "CUnsafeLoader"} or not loaders:
-        m.act("code", "yaml.load", node)
     return {UNKNOWN}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbguard.scanners.source import definitions, modules
 from nbguard.scanners.source.expressions import evaluate, resolve, tested
 from nbguard.scanners.source.lookups import elements, item
-from nbguard.scanners.source.storing import assign
+from nbguard.scanners.source.storing import assign, search_path
 from nbguard.scanners.source.values import (
     DECODED,
     UNKNOWN,
@@ -57,6 +57,8 @@ def _augmented(m: Machine, node: ast.AugAssign, scope: Scope) -> None:
             m.call_operators(value, node)
         elif isinstance(value, Ref) and m.effects.replacing(value.name):  # `sys.path += […]`, `sys.meta_path += […]`
             path = value.name == "sys.path"
+            if path:
+                search_path(m, values, node)
             m.act("search-path" if path else "hook", f"{value.name} += …", node)
     pieced = {DECODED} if any(isinstance(v, Const) and isinstance(v.value, str | bytes) for v in before) else set()
     kept = {v for v in within(values | before) if not isinstance(v, Const | Unknown)}  # `list += [f]`

@@ -23,6 +23,7 @@ from nbguard.scanners.source.values import (
     Values,
     constants,
     marks_of,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _replace(m: Machine, name: str, values: Values, node: ast.AST) -> None:
         return
     usual = m.effects.canonical(name)
     if m.effects.replacing(usual):
+        if usual == "sys.path":
+            search_path(m, values, node)
         if usual in ("sys.path", "sys.argv"):
             m.act("search-path", f"{usual} = …", node)
         else:
@@ -125,9 +128,15 @@ def store_item(m: Machine, base: Value, keys: Values, values: Values, node: ast.
         if base.name in ("os.environ", "os.environb"):
             steer(m, words, node)
         elif base.name == "sys.modules":
-            _exchange(m, words, values, node)
-        elif m.effects.canonical(base.name) in m.effects.guarded_modules or base.name in ("sys.path", "sys.meta_path"):
-            m.act("search-path" if base.name == "sys.path" else "hook", f"{base.name}[…] = …", node)
+            exchange(m, words, node)
+        elif base.name == "sys.path":
+            search_path(m, values, node)
+            m.act("search-path", "sys.path[…] = …", node)
+        elif m.effects.canonical(base.name) in m.effects.guarded_modules or base.name == "sys.meta_path":
+            m.act("hook", f"{base.name}[…] = …", node)
+        else:
+            for word in words[:16]:
+                _replace(m, f"{base.name}.{word!s}", values, node)
 
 
 def steer(m: Machine, words: list[str | bytes], node: ast.AST) -> None:
@@ -138,11 +147,18 @@ def steer(m: Machine, words: list[str | bytes], node: ast.AST) -> None:
             m.act("hook", f"os.environ[{plain!r}] = …", node)
 
 
-def _exchange(m: Machine, words: list[str | bytes], values: Values, node: ast.AST) -> None:
+def exchange(m: Machine, words: list[str | bytes], node: ast.AST) -> None:
     """`sys.modules["json"] = …`; a module that puts something in its own place is nothing odd."""
     for word in words:
         if str(word).partition(".")[0] in m.effects.modules and str(word) != MODULE_NAME:
             m.act("hook", f"sys.modules[{str(word)[:40]!r}] = …", node)
+
+
+def search_path(m: Machine, values: Values, node: ast.AST) -> None:
+    """Folders for modules: those that the code names outright; one that it works out (its own) is told less loudly."""
+    for path in constants(set(within(values)), str):
+        if path.startswith(("/", "~", "\\", "http", "C:")):
+            m.act("import-elsewhere", f"sys.path ({path[:60]})", node)
 
 
 def _search(m: Machine, values: Values, node: ast.AST) -> None:
@@ -152,4 +168,4 @@ def _search(m: Machine, values: Values, node: ast.AST) -> None:
             m.act("import-elsewhere", "__path__ = …", node)
 
 
-__all__ = ["assign", "steer", "store", "store_item"]
+__all__ = ["assign", "exchange", "search_path", "steer", "store", "store_item"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from planted_code_more import REPOSITORIES
+from planted_repositories import REPOSITORIES
 
 from sample_set import COMMAND, Sample, written
 
