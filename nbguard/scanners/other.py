@@ -19,6 +19,9 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _SCRIPT = re.compile(
     rb"^\s*(?:#!.*\b(?:python|sh|bash|perl|node)\b|(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty)\b)", re.M
 )
+MAX_SCRIPT = 1 << 20
+"""Bytes of a text that is read as Python, where it looks like that."""
+_CALLS = re.compile(rb"\b(?:import|exec|eval|compile|__import__|getattr)\b")
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
 _TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z")
 """Where transformers looks for templates (`utils/hub.py`, `CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`)."""
@@ -124,6 +127,10 @@ def _text(job: Job) -> Facts:
             ),
             Verdict.SAFE,
         )
+    if job.size <= MAX_SCRIPT and job.suffix not in _DOCUMENTS and _CALLS.search(job.head):
+        from nbguard.scanners.kinds import code
+
+        facts.merge(code.under_another_name(job))
     return facts
 
 

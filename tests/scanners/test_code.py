@@ -310,3 +310,17 @@ class T:
         return (path,)
 """
     assert max(f.severity for f in look(saves).findings if f.rule != "code.remote") <= Severity.LOW
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "merges.dat", "modeling_x.pyx", "README", "weights.cfg"])
+def test_code_under_another_name_is_found(name: str) -> None:
+    facts = look("import os\nos.system('x')\n", name)
+    assert "text.code" in {f.rule for f in facts.findings}
+    assert facts.verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize(
+    "text", ["import\nexec\neval\ncompile\n", "import numpy as np\nprint(np.zeros(3))\n", "import torch and exec(it)\n"]
+)
+def test_words_of_a_vocabulary_are_no_code(text: str) -> None:
+    assert look(text, "vocab.txt").verdict is Verdict.SAFE

@@ -80,6 +80,31 @@ FORMATS = (
 )
 
 
+def under_another_name(job: Job) -> Facts:
+    """What a text file would do if something ran it as Python; nothing where it is no Python, or would do no harm."""
+    facts = Facts(format="")
+    try:
+        source = job.view.read(0, job.size)
+        acts = [act for act in analyse(source).acts if dangerous(act)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return facts
+    for act in acts[:1]:
+        facts.add(
+            Finding(
+                "text.code",
+                Severity.MEDIUM,
+                job.path,
+                job.location or f"line {act.line}",
+                f"This text file is Python code that {act.effect.what} ({act.name[:80]}).",
+                evidence=line(source.splitlines(), act.line),
+                meaning="No loader runs a file of this name by itself; code that comes with it may.",
+                remedy="Do not load it before you know what it is for.",
+            ),
+            Verdict.REVIEW,
+        )
+    return facts
+
+
 def _judge(job: Job, source: bytes, found: Analysis, facts: Facts) -> None:
     lines = source.splitlines()
     facts.references += [f"py:{_beside(job.path, r)}" for r in dict.fromkeys(found.relative)]

@@ -100,7 +100,9 @@ def decorated(m: Machine, decorators: list[ast.expr], made: Values, scope: Scope
     out: Values = set()
     for decorator in reversed(decorators):
         for function in resolve(m, decorator, scope):
-            plain = isinstance(function, Ref) and m.effects.of(function.name) is None
+            plain = isinstance(function, Unknown) or (
+                isinstance(function, Ref) and m.effects.of(function.name) is None and function.name[0] != "?"
+            )  # one that registers, caches or wraps: it does not call
             got = set() if plain else m.invoke(function, [set(made)], {}, decorator)
             out |= {v for v in got if not isinstance(v, Unknown)}
     return out
