@@ -138,7 +138,8 @@ class Machine:
             if known == signature:
                 return set(earlier)
         if len(runs) >= MOST_RUNS or id(function.node) in self._running or len(self._chain) >= DEEPEST:
-            _calls.hand_on(self, args, kwargs, node)  # what is not followed may do anything with what it is given
+            calls = definitions.calls_what_it_is_given(function.node)
+            _calls.hand_on(self, args, kwargs, node, functions=calls)  # what is not followed may do anything with it
             return {v for _, earlier in runs for v in earlier} or {UNKNOWN}
         result: Values = set()
         runs.append((signature, result))
