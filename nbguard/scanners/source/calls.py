@@ -293,12 +293,22 @@ def _namespace_method(m: Machine, name: str, args: list[Values], node: ast.AST) 
     return None
 
 
-def hand_on(m: Machine, args: list[Values], kwargs: dict[str, Values], node: ast.AST, *, kept: bool = False) -> None:
-    """Functions that are handed to something which may call them, or keep them (`kept`)."""
+def hand_on(
+    m: Machine,
+    args: list[Values],
+    kwargs: dict[str, Values],
+    node: ast.AST,
+    *,
+    kept: bool = False,
+    functions: bool = True,
+) -> None:
+    """Functions that are handed to something which may call them (those of the files too, or only others), or keep them
+    (`kept`)."""
     for values in (*args, *kwargs.values()):
         for value in within(values):
             if isinstance(value, Func):
-                m.call_function(value, [], {}, node)
+                if functions:
+                    m.call_function(value, [], {}, node)
             elif isinstance(value, Ref):
                 effect = m.effects.of(value.name)
                 if effect is not None and effect.handed_on and not value.name.endswith(("()", "[]")):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from nbguard.scanners.source.analysis import Machine
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_ASKING = frozenset(
+    ("isinstance", "issubclass", "hasattr", "callable", "getattr", "setattr", "len", "repr", "str", "id")
+)
 _LONGEST_ANNOTATION = 2_000
 """Characters of one that is written as text."""
 
@@ -209,6 +212,23 @@ def _on_class(node: _Function | ast.Lambda) -> bool:
         node.name in ("__new__", "__init_subclass__", "__class_getitem__", "__prepare__")
         or any(isinstance(d, ast.Name) and d.id == "classmethod" for d in node.decorator_list)
     )
+
+
+def calls_what_it_is_given(node: _Function | ast.Lambda) -> bool:
+    """Whether a function calls one of its parameters, or hands it to a function; keeping it somewhere is no call."""
+    spec = node.args
+    every = (*spec.posonlyargs, *spec.args, *spec.kwonlyargs, spec.vararg, spec.kwarg)
+    names = {p.arg for p in every if p is not None}
+    pending: list[ast.AST] = list(node.body) if not isinstance(node, ast.Lambda) else [node.body]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
+            handed = {a.id for a in part.args if isinstance(a, ast.Name)} if part.func.id not in _ASKING else set()
+            if names & {part.func.id, *handed}:
+                return True
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            pending += ast.iter_child_nodes(part)
+    return False
 
 
 def generated(result: Values) -> Values:
