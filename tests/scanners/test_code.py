@@ -6,6 +6,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted_code_more import MORE
+from planted_code_tricks import TRICKS
+from sample_set import MARKER, Sample, samples
 
 import nbguard
 from nbguard.formats.view import BytesView
@@ -324,3 +329,33 @@ def test_code_under_another_name_is_found(name: str) -> None:
 )
 def test_words_of_a_vocabulary_are_no_code(text: str) -> None:
     assert look(text, "vocab.txt").verdict is Verdict.SAFE
+
+
+FIRING = [s for s in samples() if s.format == "python" and s.loads is not None]
+
+
+@pytest.mark.parametrize("sample", FIRING, ids=lambda sample: sample.name)
+def test_python_itself_runs_what_the_samples_hide(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    assert sample.loads is not None
+    sample.loads(sample.build(folder))
+    assert (tmp_path / MARKER).exists()
+
+
+PARTS = [HONEST, IDIOMS, *list(MORE.values())[::7], *list(TRICKS.values())[::7]]
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4), st.data())
+@settings(max_examples=60, deadline=None)
+def test_code_that_was_cut_and_mixed_is_never_safe_and_never_an_error(parts: list[str], data: st.DataObject) -> None:
+    text = "\n".join(parts)
+    at = data.draw(st.integers(0, len(text)))
+    to = data.draw(st.integers(at, min(len(text), at + 40)))
+    changed = text[:at] + data.draw(st.text(max_size=3)) + text[to:]
+    facts = look(changed.encode("utf-8", "replace"))
+    assert facts.verdict is not Verdict.SAFE
+    assert not [f for f in facts.findings if f.rule.endswith(".malformed")]

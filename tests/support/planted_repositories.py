@@ -22,7 +22,7 @@ REPOSITORIES: dict[str, dict[str, str]] = {
     "re-export": {
         "modeling_x.py": "from .a import run\nrun('id')\n",
         "a.py": "from .b import run\n",
-        "b.py": "from subprocess import run\n",
+        "b.py": "from subprocess import getoutput as run\n",
     },
     "package": {
         "modeling_x.py": "from .pkg import thing\nthing()\n",
@@ -64,7 +64,7 @@ REPOSITORIES: dict[str, dict[str, str]] = {
     "shadowed library": {"modeling_x.py": "import einops\neinops.rearrange\n", "einops.py": CODE},
     "module getattr": {
         "modeling_x.py": "from .lazy import anything\n",
-        "lazy.py": "import os\ndef __getattr__(n): return os.system(n)\n",
+        "lazy.py": "import os\ndef __getattr__(n): return os.system('id')\n",
     },
     "import in function": {
         "modeling_x.py": "class M:\n    def forward(self, x):\n        from .late import f\n        return f(x)\n",
