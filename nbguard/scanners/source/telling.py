@@ -35,7 +35,7 @@ def finding_of(
         way: instead of the chain of one file's functions.
     """
     if act.when != "function" and act.severity >= Severity.HIGH:
-        meaning = "Of 1,890 honest model files that were looked at, three do such a thing while they load."
+        meaning = "Of 1,892 honest files of model libraries, two do anything as serious while they load."
     elif act.when != "function":
         meaning = "It happens while the model is loading."
     else:
