@@ -76,7 +76,7 @@ def scan_opened(
     started = time.monotonic()
     limits = limits or Limits()
     facts = _scan_all(opened, loader, limits, progress)
-    join(facts)
+    join(opened, facts, limits)
     resolve(opened, facts)
     settle(opened, facts)
     compare(opened, facts)

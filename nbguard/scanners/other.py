@@ -17,6 +17,9 @@ from nbguard.scanners.facts import Facts
 MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+MAX_SCRIPT = 1 << 20
+"""Bytes of a text that is read as Python, where it looks like that."""
+_CALLS = re.compile(rb"\b(?:import|exec|eval|compile|__import__|getattr)\b")
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
 _TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z")
 """Where transformers looks for templates (`utils/hub.py`, `CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`)."""
@@ -131,7 +134,7 @@ def _text(job: Job) -> Facts:
 def _hidden(job: Job, facts: Facts) -> None:
     """Programs under a name that is no program's, and bytes of other formats written as text."""
     from nbguard.scanners import scripts
-    from nbguard.scanners.kinds import script
+    from nbguard.scanners.kinds import code, script
 
     source = job.view.read(0, min(job.size, scripts.MAX_SCRIPT)).decode("utf-8", "replace")
     kind = scripts.program(source, job.name)
@@ -148,8 +151,6 @@ def _hidden(job: Job, facts: Facts) -> None:
             ),
             Verdict.SAFE,
         )
-        if kind == "Python":
-            script.python(job, source.encode(), facts)
         script.tell(job, source, facts, hidden=True)
     for what, start in _encoded(source):
         facts.add(
@@ -164,6 +165,8 @@ def _hidden(job: Job, facts: Facts) -> None:
             ),
             Verdict.SAFE,
         )
+    if job.size <= MAX_SCRIPT and _CALLS.search(job.head):
+        facts.merge(code.under_another_name(job))
 
 
 def _encoded(source: str) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from nbguard.scanners.base import Job
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.package_record import Say
 from nbguard.scanners.source.acts import Act
-from nbguard.scanners.source.analysis import Machine, TooMuchError
+from nbguard.scanners.source.analysis import TooMuchError, analyse
 from nbguard.scanners.streams import as_pickle_too
 from nbguard.scanners.tables import table
 
@@ -47,9 +47,7 @@ class Modules:
         facts.code.append(CodeFile(f"{job.path}!{inner.member}"[:500], hashlib.sha256(source).hexdigest(), "package"))
         try:
             tree = ast.parse(source)
-            if not setup:
-                _leave_out_main(tree)
-            acts = Machine(tree).follow(tree).acts
+            acts = list(analyse(source if setup else _without_main(tree, source)).acts)
         except (TooMuchError, RecursionError, MemoryError):
             facts.unverifiable("package.code-size", job.path, inner.member[:200], "Nobody can say what this code does.")
             return facts
@@ -156,26 +154,28 @@ def _hidden_code(tree: ast.Module, decodes: frozenset[str]) -> int:
 _IS_MAIN = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
 
 
-def _leave_out_main(tree: ast.Module) -> None:
-    """Drop what stands under `if __name__ == "__main__":`, which no import runs."""
-    body: list[ast.stmt] = []
+def _without_main(tree: ast.Module, source: bytes) -> bytes:
+    """The source without what stands under `if __name__ == "__main__":`, which no import runs; its lines stay."""
+    lines = source.splitlines(keepends=True)
     for node in tree.body:
         parts: list[ast.expr] = []
         if isinstance(node, ast.If):
             both = isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And)
             parts = node.test.values if both else [node.test]  # type: ignore[attr-defined]
         if isinstance(node, ast.If) and any(ast.dump(part) == _IS_MAIN for part in parts):
-            body += node.orelse
-        else:
-            body.append(node)
-    tree.body = body
+            first, last = node.body[0], node.body[-1]
+            start, end = first.lineno - 1, (last.end_lineno or last.lineno)
+            if end > len(lines):  # form feeds and the like count for one reader and not for the other
+                continue
+            lines[start] = lines[start][: first.col_offset] + b"pass\n"
+            lines[start + 1 : end] = [b"\n"] * (end - start - 1)
+    return b"".join(lines)
 
 
 def harm_in(line: str) -> str:
     """What a line of a `.pth` file does that no honest one does, as part of a sentence; empty for nothing."""
     try:
-        tree = ast.parse(line.strip())
-        acts = Machine(tree).follow(tree).acts
+        acts = analyse(line.strip()).acts
     except (TooMuchError, SyntaxError, ValueError, RecursionError, MemoryError):
         return "cannot be read"
     grave = ("command", "network", "unpickle", "secret", "hidden", "code")

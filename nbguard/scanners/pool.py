@@ -193,3 +193,16 @@ def digest_file(fd: int, *, limits: Limits | None = None, progress: Callable[[fl
     with POOL.worker() as worker:
         (received,) = worker.ask(message, [fd], seconds=limits.seconds, answer=1 << 16, progress=progress)
     return str(received["digest"])
+
+
+def follow_files(fd: int, index: list[tuple[str, int, int]], limits: Limits) -> Any:
+    """What source files do together (`scanners.source.across.together`), followed in a worker. Raises WorkerFailed.
+
+    Args:
+        fd: all of them, one behind the other.
+        index: path, offset and length of each.
+    """
+    message = {"task": "follow", "files": [{"path": ""}], "index": index, "limits": asdict(limits)}
+    with POOL.worker() as worker:
+        (received,) = worker.ask(message, [fd], seconds=limits.seconds, grace=_GRACE, answer=limits.answer)
+    return received.get("entries")

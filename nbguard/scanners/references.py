@@ -16,6 +16,8 @@ from nbguard.artifact.sources import Opened
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners import config_classes
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.source.across import imported
+from nbguard.scanners.source.modules import IMPORT
 
 HUBCONF = "hubconf.py"
 """What `torch.hub` imports of a repository."""
@@ -49,11 +51,16 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         return
     refused = opened.provenance.get("remote_code") == "refused"
     pending = [path for path, found in facts.items() if found.format == "json" and found.references]
+    pending += [path for path, found in facts.items() if found.format == "python" and _looked_for(path, opened)]
     seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts)
     while pending:
         path = pending.pop()
         for reference in facts[path].references:
             kind, _, where = reference.partition(":")
+            if facts[path].format == "python" and f"{kind}:" in ("py:", IMPORT):
+                beside = [other for other in imported(path, [reference], facts) if other not in seen]
+                seen.update(beside)
+                pending += beside
             if kind not in ("py", "repo", "class", "maybe"):
                 continue
             kind, where = _own(kind, where, opened)
@@ -62,7 +69,9 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
             else:
                 named = _find("py" if kind == "maybe" else kind, where, facts)
             if named is None:
-                if facts[path].format == "json" and not refused and kind != "maybe":
+                if facts[path].format == "python":
+                    _not_there(facts[path], path, where, facts)
+                elif facts[path].format == "json" and not refused and kind != "maybe":
                     _missing(facts[path], path, kind, where)
             elif named not in seen:
                 seen.add(named)
@@ -150,12 +159,33 @@ def _missing(found: Facts, path: str, kind: str, where: str) -> None:
         )
 
 
-def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
+def _not_there(found: Facts, path: str, where: str, facts: dict[str, Facts]) -> None:
+    """Code imports a file that is missing. `from . import x` may also mean a name of the package."""
+    if f"{where.rpartition('/')[0]}/__init__.py".lstrip("/") in facts:
+        return
+    found.add(
+        Finding(
+            "code.missing",
+            Severity.LOW,
+            path,
+            "import",
+            f"It imports a file that is not there: {where[:200]}.",
+            meaning="A load that runs this code would fail, or find the file somewhere else; nobody has looked at it.",
+            remedy="Get the whole repository and scan that.",
+        ),
+        Verdict.REVIEW,
+    )
+
+
+def _looked_for(path: str, opened: Opened) -> bool:
     """A hub load opens only what its loader asked for, so that whatever is open there counts."""
-    name = PurePosixPath(path).name
     scope = opened.provenance.get("scope")
     asked_for = scope == REACHED_FOR or (opened.kind == "hub" and scope != "whole repository")
-    if asked_for or name.startswith(_LOOKED_FOR):
+    return asked_for or PurePosixPath(path).name.startswith(_LOOKED_FOR)
+
+
+def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
+    if _looked_for(path, opened):
         return
     if found.verdict is Verdict.DANGER:
         found.verdict = Verdict.REVIEW

@@ -6,6 +6,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted_code_more import MORE
+from planted_code_tricks import TRICKS
+from sample_set import MARKER, Sample, samples
 
 import nbguard
 from nbguard.formats.view import BytesView
@@ -51,12 +56,16 @@ def test_honest_code_is_reviewed_with_its_digest() -> None:
     assert facts.verdict is Verdict.REVIEW
     assert [f.rule for f in facts.findings] == ["code.remote"]
     assert facts.code[0].sha256 == hashlib.sha256(HONEST.encode()).hexdigest()
-    assert facts.references == ["py:configuration_x.py", "py:../shared.py"]
+    assert [r for r in facts.references if r.startswith("py:")] == ["py:configuration_x.py", "py:../shared.py"]
 
 
 def test_relative_imports_are_followed_from_the_files_folder() -> None:
     facts = look("from . import a\nfrom .sub.b import c\nfrom ..up import d\n", "pkg/inner/m.py")
-    assert facts.references == ["py:pkg/inner/a.py", "py:pkg/inner/sub/b.py", "py:pkg/up.py"]
+    assert [r for r in facts.references if r.startswith("py:")] == [
+        "py:pkg/inner/a.py",
+        "py:pkg/inner/sub/b.py",
+        "py:pkg/up.py",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +200,7 @@ def test_code_without_end_is_unverifiable() -> None:
                 "modeling_x.py": "from .helper import setup\nsetup()\n",
                 "helper.py": "import os\ndef setup():\n    os.system('x')\n",
             },
-            "setup() in helper.py → line 3",
+            "os.system('x')\nsetup() in helper.py, from line 2 → os.system (helper.py line 3)",
         ),
         (
             {
@@ -199,7 +208,8 @@ def test_code_without_end_is_unverifiable() -> None:
                 "a.py": "from .sub.b import run as r\ndef go(): r()\n",
                 "sub/b.py": "import subprocess\ndef run():\n    subprocess.run(['x'])\n",
             },
-            "go() in a.py → run() in sub/b.py → line 3",
+            "subprocess.run(['x'])\nM.__init__() line 2 → go() in a.py, from line 3 → run() in sub/b.py, from line 2"
+            " → subprocess.run (sub/b.py line 3)",
         ),
     ],
 )
@@ -219,3 +229,133 @@ def test_a_helper_that_nobody_calls_is_for_reading(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("import os\ndef setup():\n    os.system('x')\n")
     (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling_x.M"}}')
     assert nbguard.scan(str(tmp_path)).verdict is Verdict.REVIEW
+
+
+def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "modeling_x.py").write_text("from .helper import setup\nclass M: pass\n")
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling_x.M"}}')
+    report = nbguard.scan(str(tmp_path))
+    assert report.verdict is Verdict.REVIEW
+    assert "helper.py" in next(f for f in report.findings if f.rule == "code.missing").message
+
+
+def test_the_way_through_several_files_is_told_where_the_act_stands(tmp_path: Path) -> None:
+    (tmp_path / "modeling_x.py").write_text("from .h import go\nclass M:\n    def forward(self): go()\n")
+    (tmp_path / "h.py").write_text("import os\ndef go(): os.system('x')\n")
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling_x.M"}}')
+    finding = next(f for f in nbguard.scan(str(tmp_path)).findings if f.rule == "code.can-act")
+    assert finding.file == "h.py"
+    assert "M.forward() line 3 → go() in h.py, from line 3 → os.system (h.py line 2)" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = a" + ".b" * 100_000,
+        "x = " + "-" * 100_000 + "1",
+        "x = '{:999999999}'.format(1)\ny = '%999999999d' % 1\nz = 'a'.zfill(10**10)\n",
+        "x = 'a' * 9999\n" + "x = x + x\n" * 2_000,
+        "x = {1: 1}\n" + "x = {1: x, 2: x}\n" * 2_000 + "f(x)\n",
+        "x = [1 " + " ".join(f"for a{n} in 'abcdefgh'" for n in range(60)) + "]",
+        "".join(f"def f{n}(a): f{n + 1}(a + 1); f{n + 1}([a]); f{n + 1}(a)\n" for n in range(200)) + "f0(1)\n",
+        "class B:\n" + "".join(f" def __m{n}__(self): self + self; [self]\n" for n in range(500)) + "B() + B()\n",
+        "class A0: pass\n" + "".join(f"class A{n}(A{n - 1}, A{n - 1}): pass\n" for n in range(1, 200)) + "A199().x\n",
+        "x = f'" + "{a}" * 60_000 + "'",
+    ],
+    ids=["dots", "signs", "widths", "doubled", "tables", "loops", "calls", "operators", "diamonds", "braces"],
+)
+@pytest.mark.timeout(20)
+def test_tangled_code_ends_soon(source: str) -> None:
+    assert look(source).verdict in (Verdict.REVIEW, Verdict.UNVERIFIABLE)
+
+
+IDIOMS = """
+import importlib, logging, os, shutil, sys
+from typing import TYPE_CHECKING
+import torch
+logger = logging.getLogger(__name__)
+if importlib.util.find_spec("flash_attn") is not None:
+    flash = importlib.import_module("flash_attn")
+try:
+    import einops
+except ImportError:
+    einops = None
+sys.modules[__name__] = sys.modules.get(__name__)
+ACT = {"relu": torch.relu, "gelu": getattr(torch, "gelu")}
+CLASSES = [globals()[n] for n in ("Tokenizer",) if n in globals()]
+
+class Tokenizer:
+    def __init__(self, vocab_file, config=None):
+        with open(vocab_file, encoding="utf-8") as f:
+            self.vocab = dict(line.split() for line in f)
+        self.act = ACT[config.act] if config else getattr(torch.nn.functional, "relu")
+        self.eval()
+        for name in ("a", "b"):
+            setattr(self, name, getattr(config, name, None))
+        self.cache = os.path.join(os.environ.get("HOME", ""), ".cache")
+
+    def forward(self, x):
+        return getattr(self, self.name)(x).to(x.device)
+"""
+
+
+def test_ordinary_idioms_give_no_finding() -> None:
+    assert {f.rule for f in look(IDIOMS).findings} == {"code.remote"}
+
+
+def test_a_vocabulary_is_written_with_a_quiet_word() -> None:
+    saves = """
+import os, shutil
+class T:
+    def save_vocabulary(self, folder, prefix=None):
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, "vocab.txt")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("x")
+        return (path,)
+"""
+    assert max(f.severity for f in look(saves).findings if f.rule != "code.remote") <= Severity.LOW
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "merges.dat", "modeling_x.pyx", "README", "weights.cfg"])
+def test_code_under_another_name_is_found(name: str) -> None:
+    facts = look("import os\nos.system('x')\n", name)
+    assert "text.code" in {f.rule for f in facts.findings}
+    assert facts.verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize(
+    "text", ["import\nexec\neval\ncompile\n", "import numpy as np\nprint(np.zeros(3))\n", "import torch and exec(it)\n"]
+)
+def test_words_of_a_vocabulary_are_no_code(text: str) -> None:
+    assert look(text, "vocab.txt").verdict is Verdict.SAFE
+
+
+FIRING = [s for s in samples() if s.format == "python" and s.loads is not None]
+
+
+@pytest.mark.parametrize("sample", FIRING, ids=lambda sample: sample.name)
+def test_python_itself_runs_what_the_samples_hide(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    assert sample.loads is not None
+    sample.loads(sample.build(folder))
+    assert (tmp_path / MARKER).exists()
+
+
+PARTS = [HONEST, IDIOMS, *list(MORE.values())[::7], *list(TRICKS.values())[::7]]
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4), st.data())
+@settings(max_examples=60, deadline=None)
+def test_code_that_was_cut_and_mixed_is_never_safe_and_never_an_error(parts: list[str], data: st.DataObject) -> None:
+    text = "\n".join(parts)
+    at = data.draw(st.integers(0, len(text)))
+    to = data.draw(st.integers(at, min(len(text), at + 40)))
+    changed = text[:at] + data.draw(st.text(max_size=3)) + text[to:]
+    facts = look(changed.encode("utf-8", "replace"))
+    assert facts.verdict is not Verdict.SAFE
+    assert not [f for f in facts.findings if f.rule.endswith(".malformed")]

@@ -9,19 +9,22 @@ spelling. A call that only stands in some other function is listed for reading. 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
-from nbguard.scanners.base import Job, plain, unverifiable
+from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
-from nbguard.scanners.source.across import flows
-from nbguard.scanners.source.acts import Act
-from nbguard.scanners.source.analysis import Analysis, Machine, TooMuchError
-from nbguard.scanners.source.spelling import documentation, oddities
+from nbguard.scanners.source.analysis import Analysis, TooMuchError, analyse
+from nbguard.scanners.source.modules import IMPORT
+from nbguard.scanners.source.spelling import oddities
+from nbguard.scanners.source.telling import dangerous, finding_of, line
 
-MAX_SOURCE = 8 << 20
-"""Bytes; no model's module comes near."""
+MAX_SOURCE = 4 << 20
+"""Bytes; the largest of 6,190 honest files has a ninth."""
+MAX_PARTS = 300_000
+"""Commas, semicolons and ends of lines, which say what reading it takes; the largest honest file has a tenth."""
+MAX_BRACES = 50_000
+"""Opening braces: Python's parser takes a time that grows with the square of those in one formatted text."""
 MOST_FINDINGS = 60
 """Acts of one file that are listed; what is left is counted in one more finding."""
 
@@ -36,14 +39,16 @@ class CodeScanner:
         if job.size > MAX_SOURCE:
             return unverifiable(job, "python", "code.size", "The source file is larger than any that people write.")
         source = job.view.read(0, job.size)
+        parts = source.count(b",") + source.count(b";") + source.count(b"\n")
+        if parts > MAX_PARTS or source.count(b"{") > MAX_BRACES:
+            return unverifiable(job, "python", "code.size", "The source has more parts than any that people write.")
         facts = plain(job, "python", "code")
         name = f"{job.path}!{job.member}" if job.member else job.path
         facts.code.append(CodeFile(name, hashlib.sha256(source).hexdigest(), "python"))
         if not source.strip():
             return facts
         try:
-            tree = ast.parse(source)
-            found = Machine(tree).follow(tree)
+            found = analyse(source)
         except TooMuchError as error:
             facts.unverifiable("code.size", job.path, job.location, f"Nobody can say what it does: {error}.")
             return facts
@@ -52,18 +57,59 @@ class CodeScanner:
                 "code.syntax", job.path, job.location, f"Python cannot read this source: {str(error)[:150]}."
             )
             return facts
-        _judge(job, tree, source, found, facts)
+        _judge(job, source, found, facts)
         return facts
 
 
 SCANNER = CodeScanner()
+FORMATS = (
+    Format(
+        "python",
+        "Python source",
+        (".py", ".pyw", ".pyi"),
+        "its extension: loaders import nothing else",
+        "the syntax tree of every file: what it does when it is imported, when a model is built, and in each function; "
+        "names are followed through imports, aliases, containers, classes and the files of the repository that import "
+        "each other; told are commands, code made at run time, network, unpickling, native code, files, secrets, "
+        "hooks, hidden names, and spelling that reads as something else",
+        "what installed libraries do with what they are given, beyond the calls in `rules/tables/code.toml`; code that "
+        "is fetched or unpacked while running (that it does so is told); syntax newer than this Python's",
+        "*review* always, as code is for a person to read; *danger* where it acts while it is imported or built as no "
+        "honest model does; *unverifiable* where Python cannot read it or it is more than is followed",
+    ),
+)
 
 
-def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Facts) -> None:
+def under_another_name(job: Job) -> Facts:
+    """What a text file would do if something ran it as Python; nothing where it is no Python, or would do no harm."""
+    facts = Facts(format="")
+    try:
+        source = job.view.read(0, job.size)
+        acts = [act for act in analyse(source).acts if dangerous(act)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return facts
+    for act in acts[:1]:
+        facts.add(
+            Finding(
+                "text.code",
+                Severity.MEDIUM,
+                job.path,
+                job.location or f"line {act.line}",
+                f"This text file is Python code that {act.effect.what} ({act.name[:80]}).",
+                evidence=line(source.splitlines(), act.line),
+                meaning="No loader runs a file of this name by itself; code that comes with it may.",
+                remedy="Do not load it before you know what it is for.",
+            ),
+            Verdict.REVIEW,
+        )
+    return facts
+
+
+def _judge(job: Job, source: bytes, found: Analysis, facts: Facts) -> None:
     lines = source.splitlines()
-    facts.references += [f"py:{_beside(job.path, r)}" for r in found.relative]
-    facts.references += flows(job.path, found)
-    if documentation(tree):
+    facts.references += [f"py:{_beside(job.path, r)}" for r in dict.fromkeys(found.relative)]
+    facts.references += [f"{IMPORT}{name[:200]}" for name in dict.fromkeys(found.absolute)]
+    if found.only_text:
         return
     facts.add(
         Finding(
@@ -78,7 +124,7 @@ def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Fa
         Verdict.REVIEW,
     )
     for act in found.acts[:MOST_FINDINGS]:
-        _tell(job, act, _line(lines, act.line), facts)
+        facts.add(*finding_of(act, job.path, lines))
     for number, what in oddities(source):
         facts.add(
             Finding(
@@ -87,7 +133,7 @@ def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Fa
                 job.path,
                 f"line {number}",
                 f"The code {what}.",
-                evidence=_line(lines, number),
+                evidence=line(lines, number),
                 meaning="Whoever reads it sees something else than Python runs.",
                 remedy="Do not load it before you know why.",
             ),
@@ -96,48 +142,8 @@ def _judge(job: Job, tree: ast.Module, source: bytes, found: Analysis, facts: Fa
     if len(found.acts) > MOST_FINDINGS:
         worst = max(a.severity for a in found.acts[MOST_FINDINGS:])
         left = f"And {len(found.acts) - MOST_FINDINGS} more calls like these."
-        at_load = any(_dangerous(a) for a in found.acts[MOST_FINDINGS:])
+        at_load = any(dangerous(a) for a in found.acts[MOST_FINDINGS:])
         facts.add(Finding("code.more", worst, job.path, "", left), Verdict.DANGER if at_load else Verdict.REVIEW)
-
-
-def _dangerous(act: Act) -> bool:
-    return act.when != "function" and act.severity >= Severity.HIGH
-
-
-def _tell(job: Job, act: Act, evidence: str, facts: Facts) -> None:
-    """One act as a finding: what, when, and the way that leads there."""
-    rule = {"import": "code.acts-at-import", "construction": "code.acts-at-load", "function": "code.can-act"}[act.when]
-    way = " → ".join((*(label[:80] for label in act.chain[-6:]), act.name[:80]))
-    if act.when != "function" and act.severity >= Severity.HIGH:
-        meaning = "Of 1,695 honest model files that were looked at, none does that."
-    elif act.when != "function":
-        meaning = "It happens while the model is loading."
-    else:
-        meaning = "It does not run while the model is loading, but when that function is called."
-    facts.add(
-        Finding(
-            rule,
-            act.severity,
-            job.path,
-            f"line {act.line}",
-            f"The code {act.effect.what} ({act.name[:80]}) {_WHEN[act.when]}.",
-            evidence=f"{evidence}\n{way}" if len(act.chain) > 1 or act.chain[0] != "import" else evidence,
-            meaning=meaning,
-            remedy="Do not load it." if _dangerous(act) else "Read this function before you accept.",
-        ),
-        Verdict.DANGER if _dangerous(act) else Verdict.REVIEW,
-    )
-
-
-_WHEN = {
-    "import": "as soon as it is imported",
-    "construction": "when the model is built",
-    "function": "in one of its functions",
-}
-
-
-def _line(lines: list[bytes], number: int) -> str:
-    return lines[number - 1].strip()[:500].decode("utf-8", "backslashreplace") if 0 < number <= len(lines) else ""
 
 
 def _beside(path: str, relative: str) -> str:

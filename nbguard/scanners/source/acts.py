@@ -8,6 +8,7 @@ The table is data: `rules/tables/code.toml`.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -32,6 +33,8 @@ class Effect:
     """How bad it is in any other function."""
     handed_on: bool
     """As bad when the function is only handed to something that may call it."""
+    in_use: Severity
+    """How bad it is in what runs whenever a model is used: its `forward`, a tokenizer's `__call__`."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +48,18 @@ class Act:
     when: When
     chain: tuple[str, ...]
     """From the entry to the act: `import`, `setup() line 12`."""
+    file: str = ""
+    """Where the call stands."""
+    in_use: bool = False
+    """Whether it is what a model does whenever it is used: its `forward`, a tokenizer's `__call__`."""
+    entry: tuple[str, int] = ("", 0)
+    """The file, and the line in it, where the way to the call begins."""
 
     @property
     def severity(self) -> Severity:
-        return self.effect.later if self.when == "function" else self.effect.at_load
-
-
-@dataclass(frozen=True)
-class Outside:
-    """A call of something that a file beside this one defines."""
-
-    name: str
-    """With a dot for each folder up, as in the import: `.helper.setup`."""
-    line: int
-    when: When
-    root: str
-    """The module's own function that the call lies in, or empty where the module itself calls."""
+        if self.when != "function":
+            return self.effect.at_load
+        return self.effect.in_use if self.in_use else self.effect.later
 
 
 class Effects:
@@ -72,25 +71,40 @@ class Effects:
         self._below: dict[str, Effect] = {}
         self.by_key: dict[str, Effect] = {}
         for entry in data["effect"]:
+            at_load, later = Severity[entry["at_load"].upper()], Severity[entry["later"].upper()]
             effect = Effect(
                 entry["key"],
                 entry["what"],
-                Severity[entry["at_load"].upper()],
-                Severity[entry["later"].upper()],
+                at_load,
+                later,
                 bool(entry.get("handed_on", False)),
+                Severity[entry["in_use"].upper()] if "in_use" in entry else max(later, min(at_load, Severity.HIGH)),
             )
             self.by_key[effect.key] = effect
             for name in entry.get("names", "").split():
                 self._exact[name] = effect
             for name in entry.get("below", "").split():
                 self._below[name] = effect
-        self.harmless = data["harmless"]["names"]
-        self.guarded_modules = data["reach"]["modules"]
+        self.harmless: frozenset[str] = data["harmless"]["names"]
+        self.guarded_modules: frozenset[str] = data["reach"]["modules"]
         """Modules that hold so much harm that reaching into them by a computed name is an act by itself."""
         self.same: dict[str, str] = dict(pair.split("=") for pair in data["same"]["names"])
         self._through: frozenset[str] = data["same"]["through"]
-        self.secrets = tuple(sorted(data["secrets"]["paths"]))
-        self.secret_variables = tuple(sorted(data["secrets"]["variables"]))
+        self.secrets = tuple(sorted(data["paths"]["secret"]))
+        self.startup = tuple(sorted(data["paths"]["startup"]))
+        self.secret_variables: frozenset[str] = data["variables"]["secret"]
+        self.steering_variables: frozenset[str] = data["variables"]["steering"]
+        self.methods = {name: key for key, names in data["methods"].items() for name in names}
+        """Names of methods that tell what they do, whatever object they are called on: effect's key by name."""
+        self.evaluating: frozenset[str] = data["texts"]["methods"]
+        self.arguments = {word: key for key, words in data["arguments"].items() for word in words}
+        """`weights_only=False`: effect's key."""
+        self.fetching = tuple(sorted(data["addresses"]["verbs"]))
+        self.writing = tuple(sorted(data["addresses"]["writers"]))
+        self.telling = frozenset(word.partition("=")[0] for word in self.arguments)
+        self.acting_imports: frozenset[str] = data["imports"]["acting"]
+        self.replaced: frozenset[str] = data["replaced"]["names"]
+        self.modules: frozenset[str] = data["replaced"]["modules"] | frozenset(sys.stdlib_module_names)
 
     def of(self, name: str) -> Effect | None:
         """The effect of calling this name; None where none is known."""
@@ -108,15 +122,50 @@ class Effects:
                 return self._below[head]
         return None
 
+    def held(self, name: str) -> Effect | None:
+        """The effect of a function that is taken hold of without being called: classes are no functions here."""
+        if name.endswith(("()", "[]")):
+            return None
+        effect = self.of(name)
+        if effect is None or not effect.handed_on or effect.key == "native":
+            return None
+        last = self.canonical(name).rpartition(".")[2]
+        return effect if last[:1].islower() or last.startswith("_") else None
+
+    def module(self, name: str) -> str | None:
+        """The guarded module that a name stands for (`shutil.os` is `os`), None where it is something else."""
+        usual = self.canonical(f"{name}.x")[:-2]
+        return usual if usual in self.guarded_modules else None
+
+    def called_on_anything(self, method: str) -> Effect | None:
+        """What a method of this name does, whatever it is called on."""
+        key = self.methods.get(method)
+        return self.by_key[key] if key else None
+
+    def replacing(self, name: str) -> bool:
+        """Whether putting something else in the place of this name changes how Python or a loader works."""
+        if "()" in name or "[]" in name:  # something that a function gave, or an element
+            return False
+        while True:
+            if name in self.replaced:
+                return True
+            if "." not in name:
+                return False
+            name = name.rpartition(".")[0]
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - there is one table, for as long as the process lives
     def canonical(self, name: str) -> str:
-        """Another name for the same thing (`posix.system`, `_io.open`, `shutil.os.remove`) as the usual one."""
+        """Another name for the same thing (`posix.system`, `_io.open`, `random._os.remove`) as the usual one."""
         parts = name.split(".")
-        inner = next((i for i in range(len(parts) - 2, 0, -1) if parts[i] in self._through), 0)
+        inner = next((i for i in range(len(parts) - 2, 0, -1) if parts[i].strip("_") in self._through), 0)
         parts = parts[inner:]
-        two = ".".join(parts[:2])
-        if two in self.same:
-            return ".".join((self.same[two], *parts[2:]))
-        return ".".join((self.same.get(parts[0], parts[0]), *parts[1:]))
+        if inner:
+            parts[0] = parts[0].strip("_")
+        for length in (3, 2, 1):
+            head = ".".join(parts[:length])
+            if len(parts) >= length and head in self.same:
+                return ".".join((self.same[head], *parts[length:]))
+        return ".".join(parts)
 
 
 @lru_cache(maxsize=1)

@@ -1,34 +1,38 @@
-"""Follow a module through import, through building its models, and through the rest of its functions.
+"""Follow modules through import, through building their models, and through the rest of their functions.
 
-found = analyse(source)
+found = analyse(source)                                             # one file
+found = follow({"modeling_x.py": source, "helper.py": other})       # files that import each other
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.scanners.source import calls as _calls
-from nbguard.scanners.source import statements
-from nbguard.scanners.source.acts import ORDER, Act, Outside, When, effects
-from nbguard.scanners.source.expressions import Values, evaluate
+from nbguard.scanners.source import definitions, special, statements, storing
+from nbguard.scanners.source.acts import ORDER, Act, When, effects
+from nbguard.scanners.source.expressions import evaluate
+from nbguard.scanners.source.modules import Files
+from nbguard.scanners.source.spelling import documentation
 from nbguard.scanners.source.values import (
     UNKNOWN,
     Class,
-    Const,
     Func,
     Instance,
-    Items,
     Ref,
     Scope,
-    Unknown,
+    TooMuchError,
     Value,
-    marks_of,
+    Values,
 )
 
 STEPS = 150_000
-"""Expressions that are looked at; the largest file of 4,800 honest ones takes a sixth."""
+"""Expressions and statements that are looked at in one file; the largest of 4,800 honest ones takes a sixth."""
+MOST_STEPS = 2_000_000
+"""In all files together."""
 DEEPEST = 24
 """Calls within calls that are followed."""
 MOST_RUNS = 3
@@ -36,18 +40,19 @@ MOST_RUNS = 3
 CONSTRUCTORS = frozenset(
     {
         "from_pretrained", "_from_config", "_init_weights", "register_for_auto_class", "mro", "post_init",
-        "tie_weights",
-        "setup", "build", "from_config", "_load_from_state_dict", "load_state_dict",
+        "tie_weights", "setup", "build", "from_config", "_load_from_state_dict", "load_state_dict", "_missing_",
+        "init_weights", "configure_optimizers", "load", "from_dict", "get_config_dict", "from_json_file",
     }
 )  # fmt: skip
 """Methods besides those with two underscores that loading a model calls."""
+IN_USE = (
+    ".forward()", ".__call__()", ".call()", ".generate()", ".encode()", ".decode()", ".tokenize()", "._tokenize()",
+    ".preprocess()", "._preprocess()", ".apply()", ".predict()",
+)  # fmt: skip
+"""Methods that run whenever a model, tokenizer or processor is used."""
 NOT_AT_LOAD = frozenset(
     ["__call__", "__len__", "__iter__", "__next__", "__getitem__", "__enter__", "__exit__", "__repr__", "__str__"]
 )
-
-
-class TooMuchError(ValueError):
-    """More than is followed; the code is then unverifiable."""
 
 
 @dataclass
@@ -56,33 +61,35 @@ class Analysis:
 
     acts: list[Act] = field(default_factory=list)
     relative: list[str] = field(default_factory=list)
-    """Files beside this one that it imports, relative to its own folder (`../shared.py`)."""
-    elsewhere: list[Outside] = field(default_factory=list)
-    """What it calls of those files."""
+    """Files beside a single one that it imports, relative to its own folder (`../shared.py`)."""
+    absolute: list[str] = field(default_factory=list)
+    """Modules that it imports by their whole name, which may be files beside it where the folder is on `sys.path`."""
+    only_text: bool = False
+    """Whether it is nothing but documentation."""
 
 
 class Machine:
-    """The state while one module is followed."""
+    """The state while modules are followed."""
 
-    def __init__(self, tree: ast.Module, module_name: str = "__name__") -> None:
+    def __init__(self, files: Files, steps: int = STEPS) -> None:
         self.effects = effects()
-        self.module_name = module_name
-        self.module = Scope("module", "import")
-        self.stars: list[str] = []
-        self.relative: list[str] = []
+        self.special = special.table()
+        self.files = files
         self.phase: When = "import"
         self.functions: dict[int, Func] = {}
         self.classes: dict[int, Class] = {}
-        self._acts: dict[tuple[str, str, int], Act] = {}
-        self._outside: dict[tuple[str, int, str], When] = {}
-        self._steps = STEPS
-        self._stack: list[tuple[str, set[Value]]] = []
+        self.here = ""
+        """The file that is followed right now."""
+        self._returned: list[Values] = []
+        """What each function that is running has returned so far, the innermost last."""
+        self._generators: set[int] = set()
+        """Results that came by `yield`, by identity, while their functions run."""
+        self._acts: dict[tuple[str, str, str, int], Act] = {}
+        self._steps = steps
+        self._chain: list[tuple[str, str, int]] = []
+        """(what is entered, from which file, from which line) for each module and function that is running."""
         self._runs: dict[tuple[int, str], list[tuple[Any, Values]]] = {}
         self._running: set[int] = set()
-        self.deferred_annotations = any(
-            isinstance(s, ast.ImportFrom) and s.module == "__future__" and any(a.name == "annotations" for a in s.names)
-            for s in tree.body
-        )
 
     def step(self) -> None:
         self._steps -= 1
@@ -94,75 +101,94 @@ class Machine:
     def act(self, key: str, name: str, node: ast.AST) -> None:
         """Note that this happens here, the earliest phase counts."""
         line = getattr(node, "lineno", 0)
-        known = self._acts.get((key, name, line))
+        known = self._acts.get((key, name, self.here, line))
         if known is not None and ORDER[known.when] <= ORDER[self.phase]:
             return
-        chain = tuple(label for label, _ in self._stack) or ("import",)
-        self._acts[key, name, line] = Act(self.effects.by_key[key], name, line, self.phase, chain)
-
-    def elsewhere(self, name: str, node: ast.AST) -> None:
-        """A function of a file beside this one is called."""
-        root = self._stack[0][0].partition("(")[0].partition(".")[0] if self._stack else ""
-        place = (name, getattr(node, "lineno", 0), root)
-        if place not in self._outside or ORDER[self._outside[place]] > ORDER[self.phase]:
-            self._outside[place] = self.phase
+        chain = tuple(label for label, _, _ in self._chain) or ("import",)
+        entry = self._chain[0][1:] if self._chain else (self.here, line)
+        effect = self.effects.by_key[key]
+        in_use = chain[0].partition(" ")[0].endswith(IN_USE)
+        self._acts[key, name, self.here, line] = Act(effect, name, line, self.phase, chain, self.here, in_use, entry)
 
     def path(self, text: str, node: ast.AST) -> None:
-        """A path is put together or opened."""
+        """A path is put together, opened or handed on."""
         normal = text.replace("\\", "/")
         if any(secret in normal for secret in self.effects.secrets):
             self.act("secret", "open", node)
+        if any(place in normal for place in self.effects.startup):
+            self.act("startup", "open", node)
 
-    def looked_up(self, word: Any, node: ast.AST) -> None:
-        """A variable of the environment is read."""
-        if isinstance(word, str) and word in self.effects.secret_variables:
-            self.act("secret", f"os.environ[{word!r}]", node)
+    def fixed(self, text: str, node: ast.AST) -> None:
+        """A file is changed whose place the code names outright, away from the model's own folder."""
+        if text.startswith(("/", "~", "\\\\", "C:", "c:")):
+            self.act("outside", text[:60], node)
 
     # calls
 
     def call_function(self, function: Func, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values:
-        """Follow a function of this module with these arguments, and give what it returns."""
-        key = (id(function.node), self.phase)
+        """Follow a function of these files with these arguments, and give what it returns."""
+        self.step()
         signature = (
             tuple(frozenset(a) for a in args),
             tuple(sorted((k, frozenset(v)) for k, v in kwargs.items())),
-            function.bound,
+            function,
         )
-        runs = self._runs.setdefault(key, [])
+        runs = self._runs.setdefault((id(function.node), self.phase), [])
         for known, earlier in runs:
             if known == signature:
                 return set(earlier)
-        if len(runs) >= MOST_RUNS or id(function.node) in self._running or len(self._stack) >= DEEPEST:
+        if len(runs) >= MOST_RUNS or id(function.node) in self._running or len(self._chain) >= DEEPEST:
+            calls = definitions.calls_what_it_is_given(function.node)
+            _calls.hand_on(self, args, kwargs, node, functions=calls)  # what is not followed may do anything with it
             return {v for _, earlier in runs for v in earlier} or {UNKNOWN}
         result: Values = set()
         runs.append((signature, result))
         scope = Scope("function", function.label, function.scope)
-        statements.bind(self, function, args, kwargs, scope)
+        file = function.scope.module.file
+        beside = f" in {file}, from" if file != self.here else ""
         self._running.add(id(function.node))
-        self._stack.append((f"{function.label} line {getattr(node, 'lineno', 0)}", result))
+        self.enter(f"{function.label}{beside} line {getattr(node, 'lineno', 0)}", file, node)
+        self._returned.append(result)
         try:
+            definitions.bind(self, function, args, kwargs, scope)
             if isinstance(function.node, ast.Lambda):
                 result |= evaluate(self, function.node.body, scope)
             else:
                 statements.run(self, function.node.body, scope)
         finally:
-            self._stack.pop()
+            self._returned.pop()
+            self.leave()
             self._running.discard(id(function.node))
+        if id(result) in self._generators:
+            self._generators.discard(id(result))
+            result |= definitions.generated(result)
         return set(result) or {UNKNOWN}
 
-    def give_back(self, values: Values) -> None:
+    def enter(self, label: str, file: str, node: ast.AST) -> None:
+        """A function or another file begins to run, set off by `node`."""
+        self._chain.append((label, self.here, getattr(node, "lineno", 0)))
+        self.here = file
+
+    def leave(self) -> None:
+        self.here = self._chain.pop()[1]
+
+    def give_back(self, values: Values, *, one_by_one: bool = False) -> None:
         """The function that is followed returns or yields this."""
-        if self._stack and len(self._stack[-1][1]) < 12:
-            self._stack[-1][1].update(values)
+        if self._returned and len(self._returned[-1]) < 64:
+            self._returned[-1].update(values)
+            if one_by_one:
+                self._generators.add(id(self._returned[-1]))
 
     def instantiate(self, cls: Class, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values:
-        """An object of a class of this module is made."""
-        for base in cls.bases:
-            if isinstance(base, Ref) and (effect := self.effects.of(base.name)) is not None:
-                self.act(effect.key, base.name, node)
+        """An object of a class of these files is made."""
+        for holder in definitions.line(cls):
+            for base in holder.bases:
+                if isinstance(base, Ref) and (effect := self.effects.of(base.name)) is not None:
+                    self.act(effect.key, base.name, node)
         made = Instance(cls)
-        for name in ("__new__", "__init__", "__post_init__"):
-            self.call_method(made, name, node, args, kwargs)
+        followed = [self.call_method(made, n, node, args, kwargs) for n in ("__new__", "__init__", "__post_init__")]
+        if all(f == {UNKNOWN} for f in followed):
+            _calls.hand_on(self, args, kwargs, node)
         return {made}
 
     def call_method(
@@ -176,120 +202,90 @@ class Machine:
         """Call a method where the class has it."""
         cls = owner.of if isinstance(owner, Instance) else owner
         out: Values = set()
-        for holder in _line(cls):
+        for holder in definitions.line(cls):
             for value in list(holder.scope.names.get(name, ())):
                 if isinstance(value, Func):
                     bound = Func(value.node, value.scope, value.label, cls)
                     out |= self.call_function(bound, args or [], kwargs or {}, node)
                 elif isinstance(value, Ref):
-                    out |= _calls.invoke(self, value, args or [], kwargs or {}, node, set())
+                    out |= self.invoke(value, args or [], kwargs or {}, node)
         return out or {UNKNOWN}
 
     def call_operators(self, owner: Instance, node: ast.AST) -> None:
         """Something is done with an object: any of its methods with two underscores may run."""
-        for holder in _line(owner.of):
+        for holder in definitions.line(owner.of):
             for name in list(holder.scope.names):
                 if name.startswith("__") and name.endswith("__") and name not in ("__init__", "__new__"):
                     self.call_method(owner, name, node)
 
-    # assignments
+    # the other parts
+
+    def run(self, body: list[ast.stmt], scope: Scope) -> None:
+        statements.run(self, body, scope)
 
     def assign(self, target: ast.expr, values: Values, scope: Scope) -> None:
-        """Give these values to a name, an attribute, or the parts of a pattern."""
-        if isinstance(target, ast.Name):
-            scope.put(target.id, values)
-        elif isinstance(target, ast.Starred):
-            self.assign(target.value, {UNKNOWN}, scope)
-        elif isinstance(target, ast.Tuple | ast.List):
-            self._assign_parts(target, values, scope)
-        elif isinstance(target, ast.Attribute):
-            for base in evaluate(self, target.value, scope):
-                self.store(base, target.attr, values, target)
-        elif isinstance(target, ast.Subscript):
-            keys = evaluate(self, target.slice, scope)
-            for base in evaluate(self, target.value, scope):
-                self._store_item(base, keys, values, target)
+        storing.assign(self, target, values, scope)
 
-    def _assign_parts(self, target: ast.Tuple | ast.List, values: Values, scope: Scope) -> None:
-        for number, part in enumerate(target.elts):
-            got: Values = set()
-            for value in values:
-                known = isinstance(value, Items) and number < len(value.values)
-                got |= value.values[number] if isinstance(value, Items) and known else {Unknown(_marks(value))}
-            self.assign(part, got or {UNKNOWN}, scope)
+    def anonymous(self, node: ast.Lambda, scope: Scope) -> Values:
+        return definitions.anonymous(self, node, scope)
 
-    def store(self, base: Value, attr: str, values: Values, node: ast.AST) -> None:
-        """`base.attr = …`; changing what Python itself or another module holds is an act."""
-        if isinstance(base, Instance):
-            base.of.scope.put(attr, values)
-        elif isinstance(base, Class):
-            base.scope.put(attr, values)
-        elif isinstance(base, Ref) and base.name.partition(".")[0] in ("builtins", "os", "subprocess", "importlib"):
-            if base.name != "os.environ":
-                self.act("hook", f"{base.name}.{attr} = …", node)
-        elif isinstance(base, Func) and attr in ("__code__", "__globals__"):
-            self.act("hook", f"{attr} = …", node)
-
-    def _store_item(self, base: Value, keys: Values, values: Values, node: ast.AST) -> None:
-        if isinstance(base, Ref) and base.name == "<globals>":
-            for key in keys:
-                if isinstance(key, Const) and isinstance(key.value, str):
-                    self.module.put(key.value, values)
-        elif isinstance(base, Ref) and base.name == "builtins":
-            self.act("hook", "builtins[…] = …", node)
-        elif isinstance(base, Instance):
-            self.call_method(base, "__setitem__", node)
-
-    def is_dunder_import(self, node: ast.AST) -> bool:
-        """Whether a call is one of `__import__` itself, which gives the topmost package."""
-        function = getattr(node, "func", None)
-        return isinstance(function, ast.Name) and function.id == "__import__"
+    def invoke(self, function: Value, args: list[Values], kwargs: dict[str, Values], node: ast.AST) -> Values:
+        return _calls.invoke(self, function, args, kwargs, node, set())
 
     # phases
 
-    def follow(self, tree: ast.Module) -> Analysis:
+    def follow(self) -> list[Act]:
         """Import, construction, then every function that was not reached."""
-        statements.run(self, tree.body, self.module)
-        for name in ("__getattr__", "__dir__"):
-            for value in list(self.module.names.get(name, ())):
-                if isinstance(value, Func):
-                    self.call_function(value, [], {}, value.node)
+        trees = [(path, tree) for path in list(self.files.sources) if (tree := self.files.tree(path)) is not None]
+        for path, _ in trees:
+            self.files.load(self, path, None)
+        for scope in list(self.files.scopes.values()):
+            for name in ("__getattr__", "__dir__"):
+                self._run_all(scope.names.get(name, set()))
         self.phase = "construction"
         for cls in list(self.classes.values()):
-            for name in list(cls.scope.names):
-                dunder = name.startswith("__") and name.endswith("__") and name not in NOT_AT_LOAD
-                if dunder or name in CONSTRUCTORS:
-                    given = self.call_method(Instance(cls), name, cls.node)
-                    if name in ("__reduce__", "__reduce_ex__"):
-                        _calls.hand_on(self, [given], {}, cls.node)  # a pickle of it would call that
+            self._construct(cls)
         self.phase = "function"
         done: set[int] = {node for node, _ in self._runs}
         while pending := [f for f in self.functions.values() if id(f.node) not in done]:
-            for function in pending:
+            for function in sorted(pending, key=_entry_first):
                 done.add(id(function.node))
-                if (id(function.node), "import") not in self._runs:
-                    self.call_function(function, [], {}, function.node)
-        for statement in tree.body:
-            if isinstance(statement, ast.If):
-                statements.run(self, [statement], self.module)  # `__main__` only
-        acts = sorted(self._acts.values(), key=lambda a: (ORDER[a.when], a.line))
-        return Analysis(
-            acts, self.relative, [Outside(n, line, when, root) for (n, line, root), when in self._outside.items()]
-        )
+                self._run_all({function})
+        for path, tree in trees:
+            scope = self.files.scopes[path]
+            self.here = scope.file
+            for statement in tree.body:
+                if isinstance(statement, ast.If):
+                    statements.run(self, [statement], scope)  # `__main__` only
+        return _without_holds(sorted(self._acts.values(), key=lambda a: (ORDER[a.when], a.file, a.line)))
+
+    def _run_all(self, values: set[Value]) -> None:
+        for value in list(values):
+            if isinstance(value, Func):
+                self.here = value.scope.module.file
+                self.call_function(value, [], {}, value.node)
+
+    def _construct(self, cls: Class) -> None:
+        self.here = cls.scope.module.file
+        for name in list(cls.scope.names):
+            dunder = name.startswith("__") and name.endswith("__") and name not in NOT_AT_LOAD
+            if dunder or name in CONSTRUCTORS:
+                given = self.call_method(Instance(cls), name, cls.node)
+                if name in ("__reduce__", "__reduce_ex__"):
+                    _calls.hand_on(self, [given], {}, cls.node)  # a pickle of it would call that
 
 
-def _line(cls: Class, depth: int = 0) -> list[Class]:
-    """The class and those of this module that it derives from."""
-    out = [cls]
-    if depth < 8:
-        for base in cls.bases:
-            if isinstance(base, Class):
-                out += _line(base, depth + 1)
-    return out
+def _entry_first(function: Func) -> tuple[bool, bool]:
+    """What users of a model call comes first, so that the way from there is what is told."""
+    return (not function.label.endswith(IN_USE), function.bound is None)
 
 
-def _marks(value: Value) -> frozenset[str]:
-    return marks_of({value})
+def _without_holds(acts: list[Act]) -> list[Act]:
+    """Where a function is called as well, that it was taken hold of says nothing more."""
+    called = {(a.name, ORDER[a.when]) for a in acts if a.effect.key != "holds"}
+    return [
+        a for a in acts if a.effect.key != "holds" or not any((a.name, n) in called for n in range(ORDER[a.when] + 1))
+    ]
 
 
 def analyse(source: bytes | str) -> Analysis:
@@ -299,8 +295,18 @@ def analyse(source: bytes | str) -> Analysis:
         SyntaxError, ValueError: Python cannot read it either.
         TooMuchError, RecursionError: it is more than is followed.
     """
-    tree = ast.parse(source)
-    return Machine(tree).follow(tree)
+    files = Files({"": source})
+    tree = files.read("")
+    return Analysis(Machine(files).follow(), files.relative, files.absolute, documentation(tree))
 
 
-__all__ = ["Analysis", "Machine", "TooMuchError", "analyse"]
+def follow(sources: Mapping[str, bytes]) -> list[Act]:
+    """Follow modules that import each other, by their paths; a file that Python cannot read is left out.
+
+    Raises:
+        TooMuchError, RecursionError: they are more than is followed.
+    """
+    return Machine(Files(dict(sources)), min(MOST_STEPS, STEPS + len(sources) * STEPS // 4)).follow()
+
+
+__all__ = ["Analysis", "Machine", "TooMuchError", "analyse", "follow"]

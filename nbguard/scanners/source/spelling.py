@@ -9,14 +9,19 @@ from __future__ import annotations
 import ast
 import io
 import itertools
+import re
 import tokenize
 import unicodedata
 from collections.abc import Iterator
 
 _TURNING = frozenset("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u202c\u2069")
 """Bidirectional controls (Unicode 15, UAX 9; CVE-2021-42574): what is shown is not the order that is run."""
-_UNSEEN = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u115f\u1160\u3164\uffa0")
+_UNSEEN = frozenset("\u200c\u200d\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0") | {
+    chr(n) for n in range(0xFE00, 0xFE10)
+}
+"""Of those, what Python lets stand in names; in texts, where honest tokenizers have them, they hide nothing."""
 _UTF8 = ("utf-8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso8859-1")
+_WORD = re.compile(r"[\w\uFE00-\uFE0F\u034f\u200c\u200d]+")
 MOST = 20
 
 
@@ -40,32 +45,31 @@ def _all(source: bytes) -> Iterator[tuple[int, str]]:
             continue
         if _TURNING & set(line):
             yield number, "holds characters that turn the order in which it is shown"
-        if _UNSEEN & set(line[1:] if number == 1 else line) and not _quoted(line):
-            yield number, "holds characters that are not seen"
     yield from _names(text)
-
-
-def _quoted(line: str) -> bool:
-    """Whether the odd characters stand in a text or comment, where tokenizers of honest models have them."""
-    first = min(i for i, c in enumerate(line) if c in _UNSEEN)
-    before = line[:first]
-    return "#" in before or before.count('"') % 2 == 1 or before.count("'") % 2 == 1 or '"""' in before
 
 
 def _names(text: str) -> Iterator[tuple[int, str]]:
     """Names that Python takes for others (compatibility characters), or that mix scripts."""
+    lines = (line for line in text.splitlines() if not line.isascii())
+    if not any(not word.isascii() and _odd(word) for line in lines for word in _WORD.findall(line)):
+        return
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return
     for token in tokens:
-        if token.type != tokenize.NAME or token.string.isascii():
-            continue
-        plain = unicodedata.normalize("NFKC", token.string)
-        if plain != token.string and plain.isascii():
-            yield token.start[0], f"spells {plain[:40]} with characters that only look like it"
-        elif len(scripts(token.string)) > 1:
-            yield token.start[0], "has a name that mixes letters of several scripts"
+        if token.type == tokenize.NAME and not token.string.isascii() and (what := _odd(token.string)):
+            yield token.start[0], what
+
+
+def _odd(word: str) -> str:
+    """What is odd about a name; empty for nothing."""
+    if _UNSEEN & set(word):
+        return "has a name with characters that are not seen"
+    plain = unicodedata.normalize("NFKC", word)
+    if plain != word and plain.isascii():
+        return f"spells {plain[:40]} with characters that only look like it"
+    return "has a name that mixes letters of several scripts" if len(scripts(word)) > 1 else ""
 
 
 def scripts(word: str) -> set[str]:

@@ -107,7 +107,7 @@ SAMPLES = (
     Sample("scripts/vocabulary", "text", written("vocab.txt", VOCABULARY.encode), ("safe",), honest=True),
     _bad("encoded", "text", "notes.txt", ENCODED, "safe", "text.encoded",
          "A pickle as base64 in a text: weak evidence and no verdict."),
-    _bad("hidden-python", "text", "vocab.txt", HIDDEN_PYTHON, "danger", "script.python",
+    _bad("hidden-python", "text", "vocab.txt", HIDDEN_PYTHON, "review", "text.code",
          "Python under the name of a vocabulary."),
     _bad("hidden-php", "text", "labels.csv", "<?php system($_GET['c']); ?>", "safe", "text.script",
          "PHP under the name of a table."),
