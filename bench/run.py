@@ -26,7 +26,16 @@ from typing import Any
 
 from bench.harness import ROOT, BenchError, Row, Workplace, as_json, table
 
-ALL = ("load_ext", "torch_zip_scan", "object_pickle", "header_only", "training", "honest_libraries", "approved_load")
+ALL = (
+    "load_ext",
+    "torch_zip_scan",
+    "many_pickles",
+    "object_pickle",
+    "header_only",
+    "training",
+    "honest_libraries",
+    "approved_load",
+)
 
 
 def machine() -> dict[str, Any]:

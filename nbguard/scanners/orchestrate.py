@@ -25,7 +25,6 @@ from nbguard.scanners.pool import POOL, Wanted, scan_files
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
 from nbguard.scanners.shards import compare
-from nbguard.scanners.source.across import join
 from nbguard.scanners.worker import MAX_FILES
 
 Progress = Callable[[float, str], None]
@@ -76,7 +75,10 @@ def scan_opened(
     started = time.monotonic()
     limits = limits or Limits()
     facts = _scan_all(opened, loader, limits, progress)
-    join(opened, facts, limits)
+    if any(found.format == "python" for found in facts.values()):
+        from nbguard.scanners.source.across import join
+
+        join(opened, facts, limits)
     resolve(opened, facts)
     settle(opened, facts)
     compare(opened, facts)

@@ -31,12 +31,33 @@ def candidates(job: Job) -> tuple[Scanner, ...]:
     """The scanners that may recognise the bytes, in the same order; modules of others need not be imported for it."""
     if not _plain_pickle(job):
         return scanners()
-    return always()
+    marked = frozenset(name for name, marks in _marks().items() if any(_has(job, *mark) for mark in marks))
+    return _of_pickles(marked) if marked else always()
 
 
 def always() -> tuple[Scanner, ...]:
     """The scanners that are asked about everything."""
-    return _loaded(tuple(name for name in _names() if name not in table("recognition")["pickle"]["never"]))
+    return _of_pickles(frozenset())
+
+
+@cache
+def _of_pickles(marked: frozenset[str]) -> tuple[Scanner, ...]:
+    left_out = (table("recognition")["pickle"]["never"] | _marks().keys()) - marked
+    return _loaded(tuple(name for name in _names() if name not in left_out))
+
+
+@cache
+def _marks() -> dict[str, tuple[tuple[int, bytes], ...]]:
+    """By scanner, (offset, bytes) of the marks that its formats have behind a first byte that may be any."""
+    told = table("recognition")["pickle"]["marks"]
+    split = {name: [word.partition(":") for word in sorted(words)] for name, words in told.items()}
+    return {name: tuple((int(at), bytes.fromhex(mark)) for at, _, mark in words) for name, words in split.items()}
+
+
+def _has(job: Job, offset: int, mark: bytes) -> bool:
+    if offset >= 0:
+        return job.head.startswith(mark, offset)
+    return job.view.read(max(0, job.size + offset), len(mark)) == mark
 
 
 def _plain_pickle(job: Job) -> bool:

@@ -56,7 +56,7 @@ def _prepare() -> None:
     registry.always()
     importlib.import_module("nbguard.scanners.pickle")
     with contextlib.suppress(ValueError, KeyError):  # broken rule data is for the scan to tell
-        rules.version()
+        rules.listed()
 
 
 def serve(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pkgutil
+import tarfile
 
 import pytest
 from sample_set import samples
@@ -25,7 +27,7 @@ def recognise(scanners: tuple[Scanner, ...], asked: Job) -> list[str]:
 
 
 def test_the_table_names_scanners_that_are_there() -> None:
-    assert USUAL["never"] <= {m.name for m in pkgutil.iter_modules(kinds.__path__)}
+    assert USUAL["never"] | USUAL["marks"].keys() <= {m.name for m in pkgutil.iter_modules(kinds.__path__)}
 
 
 @pytest.mark.parametrize("suffix", sorted(USUAL["suffixes"]))
@@ -45,6 +47,15 @@ def test_what_is_left_out_would_not_have_recognised_it(suffix: str, tmp_path_fac
                 )
                 compared += 1
     assert compared > 500
+
+
+def test_a_tar_whose_first_name_begins_like_a_pickle_is_one() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("\udc80\udc04x"))
+    data = out.getvalue()
+    assert data.startswith(b"\x80\x04")
+    assert "tar" in recognise(registry.candidates(job(data, "m.pkl")), job(data, "m.pkl"))
 
 
 def test_a_scanner_of_anything_else_is_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
