@@ -65,6 +65,10 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import convert
 
                 return convert.run(chosen)
+            case "publisher":
+                from nbguard.commands import publisher
+
+                return publisher.run(chosen)
             case command:
                 from nbguard.commands import approvals, audit, records
 
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_preflight(commands)
     options.add_run(commands)
     options.add_convert(commands)
+    options.add_publisher(commands)
     options.add_records(commands)
     record_options.add_approvals(commands)
     record_options.add_audit(commands)

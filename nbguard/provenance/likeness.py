@@ -111,7 +111,8 @@ def _slip(owner: str, known: str, most: float = 2.0) -> Likeness | None:
 def _most(typed: str, known: str) -> float:
     """The cost of slips up to which a name of this length is still taken for a slip."""
     if known in lookalikes().common:
-        return 0.5 if len(known) >= SHORTEST and len(typed) >= len(known) else -1.0
+        near = 0.6 if len(known) > SHORTEST else 0.5
+        return near if len(known) >= SHORTEST and len(typed) >= len(known) else -1.0
     if len(known) < SHORTEST:
         return 0.6 if typed[:1] == known[:1] else 0.5
     return 1.0 if len(known) < LONG else 1.7

@@ -100,7 +100,8 @@ def assess_owner(name: str) -> NameRisk:
     """What a name of one word says as that of a publisher; one that no publisher has may be a model's without one."""
     found = assess(name) if name in lookalikes().moved else _judged(name, name, resembles(f"{name}/"))
     if found.risk == "medium" and not found.resemblances and not found.known:
-        return NameRisk(name, "high", "No namespace, and no known publisher has this name", odd=found.odd)
+        reason = "No namespace, and no known publisher has this name"
+        return NameRisk(name, "high", reason, resembles(name), odd=found.odd)
     return found
 
 
