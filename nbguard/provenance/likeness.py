@@ -155,7 +155,8 @@ def _added(words: list[str], owner: str, known: str, change: str = "") -> Likene
 @functools.cache
 def _affixes() -> dict[str, str]:
     """What is put around names, by how it looks: `officiaI` is `official`."""
-    return {skeleton(word): word for word in (*lookalikes().affixes, *lookalikes().reuploads)}
+    words = (*lookalikes().affixes, *lookalikes().reuploads)
+    return {skeleton(form): word for word in words for form in (word, word.upper(), word.title())}
 
 
 _NUMBER = re.compile(r"(?<![a-z0-9])v[0-9]{1,2}(?![a-z0-9])|(?<![0-9])[0-9]{1,4}(?![0-9])", re.ASCII)
