@@ -130,5 +130,7 @@ def add_publisher(commands: Parsers) -> None:
         epilog=_PUBLISHER_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="org/name, hf://org/name@revision, or a publisher alone")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="org/name, hf://org/name@revision, or a publisher alone"
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")

@@ -103,7 +103,9 @@ def _shown(given: str) -> str:
 
 def _lines(result: dict[str, Any]) -> list[str]:
     """`[CRITICAL] id -> Looks like X (homoglyph): …`, and what else there is to say."""
-    lines = [f"[{result['risk'].upper()}] {terminal(result['name'], 200) or '(empty)'} -> {terminal(result['reason'], 300)}"]
+    lines = [
+        f"[{result['risk'].upper()}] {terminal(result['name'], 200) or '(empty)'} -> {terminal(result['reason'], 300)}"
+    ]
     if result.get("models") and "own_model" not in result:
         lines.append(f"    models: {', '.join(result['models'][:8])}")
     for other in result["resembles"][0 if result["reason"].startswith("No namespace") else 1 :][:3]:

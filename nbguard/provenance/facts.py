@@ -31,9 +31,9 @@ NEW = timedelta(days=30)
 """Age below which a repository or an account is said to be new."""
 FEW_DOWNLOADS = 1_000
 """Downloads in 30 days up to which they are said to be few; the number that organisations' policies name."""
-BAD = frozenset({"unsafe", "infected", "malicious", "error-virus"})
+BAD = frozenset({"unsafe", "infected", "malicious"})
 DOUBTFUL = frozenset({"suspicious", "caution", "warning"})
-"""What the Hub's scanners say of a file that is not safe; other words (`queued`, `unscanned`) say that none has looked."""
+"""What the Hub's scanners say of a file that is not safe; `queued` or `unscanned` say that none has looked."""
 
 
 @dataclass(frozen=True)
@@ -304,9 +304,8 @@ def rows(facts: HubFacts, now: datetime) -> dict[str, str]:
     """The facts as rows of a report's provenance; only what was said. Hostile: escape it where it is shown."""
     said: dict[str, str] = {}
     if facts.owner:
-        kind = " ".join(
-            word for word in ({True: "verified", False: "not verified"}.get(facts.owner_verified), facts.owner_kind) if word
-        )
+        verified = "" if facts.owner_verified is None else "verified" if facts.owner_verified else "not verified"
+        kind = " ".join(word for word in (verified, facts.owner_kind) if word)
         said["owner"] = f"{facts.owner_name or facts.owner} ({kind})" if kind else facts.owner_name or facts.owner
     for key, when in (
         ("account since", facts.owner_created),

@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 
 from nbguard.errors import TargetError
+from nbguard.provenance.likeness import CASE
 from nbguard.provenance.names import NameRisk, Resemblance, assess, resembles
 from nbguard.provenance.publishers import lookalikes
 from nbguard.provenance.spelled import NameUnclear, bare_name
@@ -68,7 +69,8 @@ def did_you_mean(error: TargetError, name: str) -> TargetError:
         found = resembles(bare_name(name))
     except NameUnclear:
         return error
-    if not found or found[0].severity < Severity.HIGH and found[0].how != "case" or os.path.exists(name):
+    unlikely = not found or (found[0].severity < Severity.HIGH and found[0].how != CASE)
+    if unlikely or os.path.exists(name):
         return error
     meant = f"Did you mean {found[0].meant} ({found[0].publisher.organisation})?"
     error.args = (f"{error.args[0]} {meant}", *error.args[1:])

@@ -130,6 +130,9 @@ def _words_added(owner: str, known: str) -> Likeness | None:
             found = _added([w for w in f"{before}-{after}".split("-") if w], owner, known)
             if found is not None:
                 return found
+    if seen.startswith(f"{meant}-") and len(_words(known)) > 1:  # no other name begins with just these words by chance
+        more = re.split(r"[-_. ]+", owner)[len(_words(known)) :]
+        return Likeness("affix", f"“{'-'.join(more)[:40]}” was added to the name", 0.65)
     meant, seen = _bare(known), _bare(owner)
     if len(meant) >= ENOUGH and meant != seen and (seen.startswith(meant) or seen.endswith(meant)):
         return _added([seen.removeprefix(meant) if seen.startswith(meant) else seen.removesuffix(meant)], owner, known)

@@ -37,7 +37,7 @@ _SEVERITIES: dict[How, Severity] = {
     "affix": Severity.HIGH,
     "borrowed name": Severity.MEDIUM,
     "case": Severity.LOW,
-    "re-upload": Severity.LOW,
+    "re-upload": Severity.INFO,
 }
 
 
@@ -146,8 +146,9 @@ def _nearest(found: Resemblance) -> tuple[int, float, float]:
 
 
 def _split(repo_id: str) -> tuple[str, str]:
+    """Owner and model; a repository of data (`datasets/org/name`) has an owner too."""
     owner, _, model = repo_id.rpartition("/")
-    return owner, model
+    return owner.removeprefix("datasets/").removeprefix("spaces/"), model
 
 
 def _resemblance(repo_id: str, owner: str, model: str, publisher: Publisher, like: Likeness) -> Resemblance:

@@ -26,7 +26,7 @@ _REMEDY = "Load the commit that you accepted, or look at this repository as at o
 
 @dataclass(frozen=True)
 class Accepted:
-    """What was known of a repository when it was accepted or locked; what was not recorded is empty and not compared."""
+    """What was known of a repository when it was accepted or locked; what is empty is not compared."""
 
     name: str
     """`org/name`, as it was asked for."""
@@ -72,7 +72,9 @@ def _moved(facts: HubFacts) -> list[Finding]:
     other = asked.rpartition("/")[0].lower() != answered.rpartition("/")[0].lower()
     first = "/" not in asked  # names from before the Hub had publishers lead on to those they have now
     severity = Severity.INFO if first else Severity.HIGH if other else Severity.MEDIUM
-    message = f"The Hub answered with “{answered}” when it was asked for “{asked}”: the repository was moved or renamed."
+    message = (
+        f"The Hub answered with “{answered}” when it was asked for “{asked}”: the repository was moved or renamed."
+    )
     meaning = "The old name only leads on as long as nobody takes it; whoever does is loaded from then on."
     remedy = f"If {answered} is whose you mean, load it by that name."
     return [_finding("moved", severity, facts, message, f"asked: {asked}\nanswered: {answered}", meaning, remedy)]
@@ -91,7 +93,12 @@ def _changed(facts: HubFacts, was: Accepted, root_commit: str, history: Collecti
     ):
         if created is not None and created > was.when + SLACK:
             message = f"{what} was created on {created:%Y-%m-%d}, after you accepted this name on {day}."
-            say(rule, f"{message} It is not the one that you accepted.", f"accepted {day}", f"created {created:%Y-%m-%d}")
+            say(
+                rule,
+                f"{message} It is not the one that you accepted.",
+                f"accepted {day}",
+                f"created {created:%Y-%m-%d}",
+            )
     if _differ(was.repo_key, facts.repo_key):
         say("other-repository", "Another repository has this name than the one that you accepted.",
             was.repo_key, facts.repo_key)  # fmt: skip
@@ -116,4 +123,6 @@ def _finding(
     rule: str, severity: Severity, facts: HubFacts, message: str, evidence: str,
     meaning: str = _MEANING, remedy: str = _REMEDY,
 ) -> Finding:  # fmt: skip
-    return Finding(f"publisher.{rule}", severity, facts.requested or facts.repo_id, "", message, evidence, meaning, remedy)
+    return Finding(
+        f"publisher.{rule}", severity, facts.requested or facts.repo_id, "", message, evidence, meaning, remedy
+    )

@@ -33,7 +33,7 @@ OTHER = 1.0
 
 
 def cost(one: str, other: str) -> float:
-    """The least sum of slips that make `one` of `other` (both in small letters); `FAR` where that takes more than three."""
+    """The least sum of slips that make `one` of `other` (in small letters); `FAR` where it takes more than three."""
     from rapidfuzz.distance import OSA
 
     if OSA.distance(one, other, score_cutoff=3) > 3:

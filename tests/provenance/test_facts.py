@@ -96,12 +96,12 @@ def test_a_good_repository_has_rows_and_no_finding() -> None:
             "The Hub has not scanned all files of this repository yet.", Severity.INFO,
         ),
         (
-            {"securityRepoStatus": {"scansDone": True, "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}]}}, None,
-            "The Hub's scanner says unsafe of a.pkl.", Severity.HIGH,
+            {"securityRepoStatus": {"scansDone": True, "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}]}},
+            None, "The Hub's scanner says unsafe of a.pkl.", Severity.HIGH,
         ),
         (
-            {"securityRepoStatus": {"filesWithIssues": [{"path": "a.pkl", "level": "suspicious"}, {"path": "b"}]}}, None,
-            "The Hub's scanner says suspicious of a.pkl and 1 more.", Severity.MEDIUM,
+            {"securityRepoStatus": {"filesWithIssues": [{"path": "a.pkl", "level": "suspicious"}, {"path": "b"}]}},
+            None, "The Hub's scanner says suspicious of a.pkl and 1 more.", Severity.MEDIUM,
         ),
     ],
 )  # fmt: skip

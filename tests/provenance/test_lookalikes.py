@@ -1,4 +1,4 @@
-"""The names that people are deceived with, each with whom it imitates, and the owners that nobody should be warned of."""
+"""The names that people are deceived with, each with whom it imitates, and owners that nobody should be warned of."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ separators     stabilityai    stability-ai
 separators     openai         open-ai
 word_order     meta-llama     llama-meta
 word_order     deepseek-ai    ai-deepseek
-affix          meta-llama     meta-llama-community meta-llama-official meta-llama-hf official-meta-llama metallama-official
-affix          google         Google-AI GoogleAI google-ai the-google google-models google-official googleofficial google-2
+affix          meta-llama     meta-llama-community meta-llama-official meta-llama-hf
+affix          meta-llama     official-meta-llama metallama-official meta-llama-germany
+affix          google         Google-AI GoogleAI google-ai the-google
+affix          google         google-models google-official googleofficial google-2
 affix          openai         openai-hf openai-official openai-team
 affix          mistralai      mistralai-community mistral-official mistralai-gguf
 affix          microsoft      microsoft-gguf microsoft-foundation
@@ -114,9 +116,10 @@ def test_a_known_model_under_an_unknown_owner_is_no_more_than_a_doubt() -> None:
 
 @pytest.mark.parametrize(
     "owner",
-    ["owen", "alberto", "alberta", "adapt", "interactive", "metal", "visionary", "deepmindset", "amazonas", "rina", "timmy",
-     "openalex", "nvme", "facebooker", "intelligent", "transformers", "pytorch", "keras", "fastai", "redhat", "allen",
-     "bob-ai", "stanford", "lightning-ai", "deep-learning-ai", "ai-community", "open-models", "ml-research", "meta"],
+    ["owen", "alberto", "alberta", "adapt", "interactive", "metal", "visionary", "deepmindset", "amazonas", "rina",
+     "timmy", "openalex", "nvme", "facebooker", "intelligent", "transformers", "pytorch", "keras", "fastai",
+     "redhat", "allen", "bob-ai",
+     "stanford", "lightning-ai", "deep-learning-ai", "ai-community", "open-models", "ml-research", "meta"],
 )  # fmt: skip
 def test_honest_owners_are_let_be(owner: str) -> None:
     assert resembles(f"{owner}/some-model") == ()
@@ -175,9 +178,14 @@ def test_a_trusted_model_under_an_unknown_owner_is_told_and_a_copy_is_told_as_on
     assert resembles("bob/Llama-3.1-8B-Instruct")[0].how == "borrowed name"
     assert resembles("bob/meta-llama_Llama-3.1-8B")[0].how == "borrowed name"
     copy = resembles("bob/Llama-3.1-8B-Instruct-GGUF")[0]
-    assert (copy.how, copy.severity, copy.publisher.name) == ("re-upload", Severity.LOW, "meta-llama")
+    assert (copy.how, copy.severity, copy.publisher.name) == ("re-upload", Severity.INFO, "meta-llama")
     assert copy.confidence < 0.5 < resembles("meta-Ilama/x")[0].confidence
     assert resembles("meta-llama-gguf/Llama-3.1-8B-GGUF")[0].how == "affix"
+
+
+def test_a_repository_of_data_has_an_owner_too() -> None:
+    assert assess("datasets/g00gle/x").risk == "critical"
+    assert assess("datasets/google/x").risk == "low"
 
 
 def test_slips_of_fingers_cost_less_than_other_letters() -> None:
