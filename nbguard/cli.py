@@ -66,6 +66,10 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import convert
 
                 return convert.run(chosen)
+            case "publisher":
+                from nbguard.commands import publisher
+
+                return publisher.run(chosen)
             case command:
                 from nbguard.commands import approvals, audit, records
 
@@ -118,6 +122,7 @@ _COMMANDS = {
     "preflight": options.add_preflight,
     "run": options.add_run,
     "convert": options.add_convert,
+    "publisher": options.add_publisher,
     "approve": options.add_records,
     "revoke": options.add_records,
     "approvals": record_options.add_approvals,

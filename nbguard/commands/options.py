@@ -110,3 +110,27 @@ def add_convert(commands: Parsers) -> None:
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+_PUBLISHER_HELP = """\
+exit code:
+  0  no name resembles that of a well-known publisher
+  1  at least one does
+  2  a name cannot be judged (empty, a path, not UTF-8, letters that no name on the Hub has)
+"""
+
+
+def add_publisher(commands: Parsers) -> None:
+    """`publisher` and its options."""
+    parser = commands.add_parser(
+        "publisher",
+        help="say whose name this is, and whose it looks like",
+        description="Say of names of publishers or Hub repositories whether they are well-known ones, or look like one."
+        " Nothing is looked up.",
+        epilog=_PUBLISHER_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="org/name, hf://org/name@revision, or a publisher alone"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")

@@ -12,8 +12,10 @@ import re
 from dataclasses import replace
 
 from nbguard.errors import TargetError
+from nbguard.provenance.likeness import CASE
 from nbguard.provenance.names import NameRisk, Resemblance, assess, resembles
 from nbguard.provenance.publishers import lookalikes
+from nbguard.provenance.spelled import NameUnclear, bare_name
 from nbguard.report.advice import Meant
 from nbguard.report.model import Finding, Report, Severity, Verdict
 
@@ -24,8 +26,12 @@ RULES = {
     "affix": "name.affix",
     "borrowed name": "name.borrowed",
     "case": "name.case",
+    "invisible": "name.invisible",
+    "word order": "name.word-order",
+    "re-upload": "name.re-upload",
 }
 NO_NAMESPACE = "name.no-namespace"
+ODD = "name.letters"
 
 _IN_CACHE = re.compile(r"/models--([\w.-]{1,200})/(?:snapshots|blobs)/", re.ASCII)
 """How huggingface_hub names the folder of a repository in its cache."""
@@ -36,6 +42,8 @@ lesser ones, from medium on; where nobody can be asked they change nothing: re-u
 _MEANINGS = {
     "affix": "Anybody can register a known name with a word added to it, and publish what they like under it.",
     "borrowed name": "Anybody can publish something under the name of a known model; it may be a copy, or not.",
+    "word order": "Anybody can register a known name with its words turned round.",
+    "re-upload": "Many people publish models again in another form; whether it is the same model, only its files say.",
     "case": "The Hub takes both for the same name; another server may not.",
 }
 _MEANING = "Such names are registered so that people who mistype or misread one load something else."
@@ -57,8 +65,12 @@ def with_name(report: Report) -> Report:
 
 def did_you_mean(error: TargetError, name: str) -> TargetError:
     """The same error with the well-known name that may have been meant, where there is no such repository."""
-    found = resembles(name.removeprefix("hf://").partition("@")[0])
-    if not found or found[0].how == "borrowed name" or os.path.exists(name):
+    try:
+        found = resembles(bare_name(name))
+    except NameUnclear:
+        return error
+    unlikely = not found or (found[0].severity < Severity.HIGH and found[0].how != CASE)
+    if unlikely or os.path.exists(name):
         return error
     meant = f"Did you mean {found[0].meant} ({found[0].publisher.organisation})?"
     error.args = (f"{error.args[0]} {meant}", *error.args[1:])
@@ -81,7 +93,9 @@ def _judged(report: Report, name: str) -> Report:
     found = assess(name)
     if "/" not in name:
         return _without_publisher(report, name, found)
-    return _with(report, found, found.resemblances[0]) if found.resemblances else report
+    if found.resemblances:
+        return _with(report, found, found.resemblances[0])
+    return _flagged(report, _letters(name, found)) if found.odd else report
 
 
 def _without_publisher(report: Report, name: str, found: NameRisk) -> Report:
@@ -104,15 +118,29 @@ def _without_publisher(report: Report, name: str, found: NameRisk) -> Report:
     return _flagged(report, finding)
 
 
+def _letters(name: str, found: NameRisk) -> Finding:
+    return Finding(
+        ODD,
+        Severity.HIGH,
+        name,
+        "",
+        f"The name is not what it seems: {found.odd}.",
+        meaning="A name on the Hub has only Latin letters, digits and - _ . in it; others are there to be misread.",
+        remedy="Type the name anew, letter by letter, or copy it from the publisher's own page.",
+    )
+
+
 def _with(report: Report, found: NameRisk, first: Resemblance) -> Report:
     meant = Meant(first.meant, first.publisher.organisation, first.how, first.detail)
     owner = found.repo_id.rpartition("/")[0]
-    if first.how == "borrowed name":
+    if first.how in ("borrowed name", "re-upload"):
         message = f"“{first.meant.partition('/')[2]}” is the name of a model of {first.publisher.organisation}: "
         message += f"{first.detail}."
     else:
         message = f"The publisher's name “{owner}” looks like “{first.publisher.name}”"
         message += f" ({first.publisher.organisation}): {first.detail}."
+    if first.how == "re-upload":
+        message = f"{first.publisher.organisation} publishes models of this name: {first.detail}."
     finding = Finding(
         RULES[first.how],
         first.severity,
@@ -123,7 +151,7 @@ def _with(report: Report, found: NameRisk, first: Resemblance) -> Report:
         meaning=_MEANINGS.get(first.how, _MEANING),
         remedy=f"If you meant {first.meant}, load that. If not, look at who {owner or 'the publisher'} is first.",
     )
-    if report.advice.meant is None:
+    if report.advice.meant is None and first.how != "re-upload":
         report = replace(report, advice=replace(report.advice, meant=meant))
     return _flagged(report, finding)
 

@@ -41,7 +41,19 @@ class Lookalikes:
     """What `lookalikes.toml` holds."""
 
     substitutions: tuple[tuple[str, str], ...]
-    affixes: tuple[str, ...]
+    """What is read for what; the longer pieces come first."""
+    letters: Mapping[str, str]
+    """Letters of other alphabets → the ASCII that they are read for, beyond what the library of confusables knows."""
+    affixes: frozenset[str]
+    """What is put before or after a name to borrow its trust."""
+    reuploads: frozenset[str]
+    """What those add who upload models again, in another form."""
+    claims: frozenset[str]
+    """Those of the affixes that claim to be the publisher itself."""
+    endings: tuple[str, ...]
+    """What publishers have at the end of their names, and what is left out; the longer ones come first."""
+    common: frozenset[str]
+    """Names that are words or people's names as well."""
     plain: frozenset[str]
     keyboard: tuple[str, ...]
     moved: Mapping[str, str]
@@ -63,7 +75,12 @@ def lookalikes() -> Lookalikes:
     data = _read("lookalikes.toml")
     return Lookalikes(
         substitutions=tuple((seen, meant) for seen, meant in data["substitutions"]),
-        affixes=tuple(sorted(data["affixes"], key=len, reverse=True)),
+        letters=MappingProxyType(dict(data["letters"])),
+        affixes=frozenset(data["affixes"]),
+        reuploads=frozenset(data["reuploads"]),
+        claims=frozenset(data["claims"]),
+        endings=tuple(sorted(data["endings"], key=len, reverse=True)),
+        common=frozenset(data["common"]),
         plain=frozenset(data["plain"]),
         keyboard=tuple(data["keyboard"]),
         moved=MappingProxyType(dict(data["moved"])),

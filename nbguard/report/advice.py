@@ -22,7 +22,7 @@ class Meant:
     """`meta-llama/Llama-3.1-8B`. Whether the Hub holds it was not looked up."""
     organisation: str
     how: str
-    """`homoglyph`, `typosquat`, `separators`, `affix`, `case`, `borrowed name`, `moved`."""
+    """One of `nbguard.provenance.likeness.How`, or `moved`."""
     detail: str
     """In which way, as the end of a sentence."""
 

@@ -28,7 +28,8 @@ _MARKS_IN_A_ROW = 2
 """Combining marks on one letter that real text needs; more of them climb over the neighbouring lines."""
 
 
-def _is_hidden(char: str) -> bool:
+def is_hidden(char: str) -> bool:
+    """Whether a reader does not see this letter, or sees a plain blank in its place."""
     category = unicodedata.category(char)
     if category in _HIDDEN_CATEGORIES or char in _BLANK:
         return True
@@ -72,7 +73,7 @@ def terminal(text: str, limit: int = LINE, *, block: bool = False) -> str:
                     continue
             else:
                 marks = 0
-            pieces.append(_escaped(char) if _is_hidden(char) else char)
+            pieces.append(_escaped(char) if is_hidden(char) else char)
         out = "".join(pieces)
     return f"{out}… ({left:,} more characters)" if left > 0 else out
 

@@ -31,7 +31,7 @@ from nbguard.report.model import Report, Severity, Verdict
         ("nnistralai/Mistral-7B", "mistralai", "homoglyph", "“nn” stands for “m”"),
         ("Qvven/Qwen2-7B", "Qwen", "homoglyph", "“vv” stands for “w”"),
         ("mеta-llama/Llama-3", "meta-llama", "homoglyph", "“е” (Cyrillic small letter ie) stands for “e”"),
-        ("metalllama/Llama-3", "meta-llama", "typosquat", "90%"),
+        ("metalllama/Llama-3", "meta-llama", "typosquat", "91% alike"),
         ("meta-lalma/Llama-3", "meta-llama", "typosquat", "turned round"),
         ("nvodia/x", "nvidia", "typosquat", "“o” stands for “i” (a neighbour on the keyboard)"),
         ("bigsience/bloom", "bigscience", "typosquat", "“c” was left out"),
@@ -91,7 +91,7 @@ def test_no_known_publisher_is_taken_for_a_lookalike_of_another() -> None:
 
 def test_each_risk_has_its_line() -> None:
     assert str(assess("meta-Ilama/Llama-3")).startswith(
-        "[CRITICAL] meta-Ilama/Llama-3 -> Looks like meta-llama/Llama-3 (homo"
+        "[CRITICAL] meta-Ilama/Llama-3 -> Looks like meta-llama (homoglyph)"
     )
     assert str(assess("meta-llama/Llama-3")) == "[LOW] meta-llama/Llama-3 -> Trusted publisher (Meta)"
     assert assess("my-model").risk == "high"
