@@ -66,15 +66,19 @@ def serve(
     from nbguard.formats.view import BytesView, FileView, View
     from nbguard.scanners.base import Budget, Job, Limits
     from nbguard.scanners.registry import examine
+    from nbguard.scanners.remote_view import RemoteView
 
     limits = Limits(**message["limits"])
-    size = os.fstat(fd).st_size
-    _allow(limits.seconds, limits.memory, size)
+    remote = wanted.get("remote")
+    size = os.fstat(fd).st_size if remote is None else int(remote)
+    _allow(limits.seconds, limits.memory, size if remote is None else 0)
     if message.get("task") == "digest":
         return {"digest": _digest(fd, link)}
-    whole = size <= limits.whole
+    whole = size <= limits.whole and remote is None
     data = FileView(fd, size).read(0, size) if whole else b""
     view: View = BytesView(data) if whole else FileView(fd, size)
+    if remote is not None:
+        view = RemoteView(link, size)
     job = Job(
         wanted["path"],
         view,
