@@ -41,12 +41,14 @@ def requests(store: Store) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     store.requests.write_text("")
 
     def read() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in kept or store.requests.read_text().splitlines()]
+        return [json.loads(line) for line in (kept if closed else store.requests.read_text().splitlines())]
 
     kept: list[str] = []
+    closed = False
     try:
         yield read
     finally:
+        closed = True
         kept += store.requests.read_text().splitlines()
         store.requests.unlink()
 

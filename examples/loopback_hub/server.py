@@ -83,6 +83,7 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error of the server
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
     routes: ClassVar[tuple[tuple[re.Pattern[str], str], ...]] = (
         (re.compile(r"/api/(?:organizations|users)/([^/]+)/overview"), "organization"),

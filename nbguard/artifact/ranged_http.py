@@ -133,9 +133,11 @@ def _try(place: Place, asked: Asked, seconds: float, given_up: threading.Event) 
                 if response.status_code not in _MOVED:
                     return _body(response, asked, given_up)
                 url = _next(url, response.headers.get("location", ""), origin, place, asked)
+        except (NoAccess, Unread, _Again):
+            raise
         except (errors.HTTPError, OSError) as error:
             raise _Again(f"The connection to the server broke off ({type(error).__name__})") from None
-        except (TypeError, RuntimeError, UnicodeError) as error:
+        except Exception as error:  # noqa: BLE001 - the client raises what it likes for addresses and headers that are none
             raise Unread(f"The server's answer makes no sense ({type(error).__name__}).") from None
     raise Unread("The server sends from one address to the next without end.")
 
@@ -169,9 +171,12 @@ def _check_hub(response: Any, place: Place, asked: Asked) -> None:
 
 def _next(url: str, location: str, origin: tuple[str, str, int], place: Place, asked: Asked) -> str:
     """Where a redirect leads, if it is the same file: a place for it on the same server, or the Hub's own storage."""
-    target = urljoin(url, location)
-    found = urlsplit(target)
-    host = (found.hostname or "").lower()
+    try:
+        target = urljoin(url, location)
+        found = urlsplit(target)
+        host = (found.hostname or "").lower()
+    except ValueError:
+        raise Unread("The server sends somewhere that is no address.") from None
     if not location or found.scheme not in ("http", "https"):
         raise Unread("The server sends somewhere that is no address.")
     if _origin(target) == origin:

@@ -62,7 +62,7 @@ def _program(file: OpenedFile, member: str, offset: int, length: int) -> bytes:
     try:
         if not member:
             return file.read(offset, length)
-        entries = zip_reader.read_directory(file).entries
+        entries = zip_reader.read_directory(file, every=False).entries
         entry = next((e for e in entries if e.name == member), None)
         return zip_reader.read_member(file, entry, limit=16 << 20)[offset : offset + length] if entry else b""
     except (zip_reader.ZipError, TargetError):
