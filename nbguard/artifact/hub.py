@@ -50,6 +50,8 @@ class Listing:
     """Path → git's id of its content; for a large file, of the pointer to it."""
 
 
+LISTING_SECONDS = 30.0
+"""Without a word from the Hub while it lists a repository."""
 DATASETS = "datasets/"
 """In front of a name: a repository of data, where some libraries keep code (diffusers' community pipelines)."""
 
@@ -166,7 +168,9 @@ def list_repo(
     if offline or is_offline_mode():
         return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
     try:
-        info: Any = HfApi().repo_info(**typed(repo_id), revision=revision, files_metadata=True, token=token)
+        info: Any = HfApi().repo_info(
+            **typed(repo_id), revision=revision, files_metadata=True, token=token, timeout=LISTING_SECONDS
+        )
     except errors.HTTPError as error:
         problem = sentence(error, repo_id, revision)
         answered = getattr(error, "response", None)

@@ -30,6 +30,8 @@ MAX_REDIRECTS = 3
 STORAGE = (".hf.co", ".huggingface.co")
 """Where the Hub keeps large files (`cdn-lfs.hf.co`, `cas-bridge.xethub.hf.co`): the ends of these names."""
 DISAGREE = "The server's answers do not agree with each other"
+HUBS = (("https", "huggingface.co", 443), ("https", "hf.co", 443))
+"""The Hub itself, to which mirrors send for files that they do not have."""
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
@@ -133,6 +135,8 @@ def _try(place: Place, asked: Asked, seconds: float, given_up: threading.Event) 
                 if response.status_code not in _MOVED:
                     return _body(response, asked, given_up)
                 url = _next(url, response.headers.get("location", ""), origin, place, asked)
+                if own and _origin(url) != origin and "x-repo-commit" not in response.headers:
+                    raise Unread(f"{DISAGREE}: it does not say which commit this is of.")
         except (NoAccess, Unread, _Again):
             raise
         except (errors.HTTPError, OSError) as error:
@@ -157,7 +161,8 @@ def _check_hub(response: Any, place: Place, asked: Asked) -> None:
         raise Unread(f"{DISAGREE}: the file is shorter than it lists.")
     if status not in (200, 206) and status not in _MOVED:
         raise Unread(f"The server answers {status}.")
-    if headers.get("x-repo-commit", "") != place.commit:
+    commit = headers.get("x-repo-commit")
+    if commit != place.commit and (commit is not None or status not in _MOVED):
         raise Unread(f"{DISAGREE}: this answer is about another commit.")
     linked = headers.get("x-linked-etag")
     tag = (linked if linked is not None else headers.get("etag", "")).removeprefix("W/").strip('"')
@@ -179,22 +184,18 @@ def _next(url: str, location: str, origin: tuple[str, str, int], place: Place, a
         raise Unread("The server sends somewhere that is no address.") from None
     if not location or found.scheme not in ("http", "https"):
         raise Unread("The server sends somewhere that is no address.")
-    if _origin(target) == origin:
-        kind = f"{place.repo_type}s"
-        front = "" if place.repo_type == "model" else f"/{kind}"
-        same = (
-            f"{front}/{place.repo_id}/resolve/{place.commit}/{asked.name}",
-            f"/api/resolve-cache/{kind}/{place.repo_id}/{place.commit}/{asked.name}",
-        )
-        if unquote(found.path) not in same:
-            raise Unread("The server sends to another repository or another file.")
-        return target
-    own = origin[1]
-    if found.scheme == "https" and (host.endswith((*STORAGE, f".{own}")) or host in ("huggingface.co", "hf.co", own)):
-        return target
-    raise Unread(
-        f"The server sends to another host ({host[:100]!a}), which is not asked; download it to have it scanned."
+    storage = found.scheme == "https" and _origin(target)[2] == 443 and host.endswith((*STORAGE, f".{origin[1]}"))
+    if not storage and _origin(target) not in (origin, *HUBS):
+        raise Unread(f"The server sends to another host ({host[:100]!a}), which is not asked.")
+    kind = f"{place.repo_type}s"
+    front = "" if place.repo_type == "model" else f"/{kind}"
+    same = (
+        f"{front}/{place.repo_id}/resolve/{place.commit}/{asked.name}",
+        f"/api/resolve-cache/{kind}/{place.repo_id}/{place.commit}/{asked.name}",
     )
+    if not storage and unquote(found.path) not in same:
+        raise Unread("The server sends to another repository or another file.")
+    return target
 
 
 def _origin(url: str) -> tuple[str, str, int]:

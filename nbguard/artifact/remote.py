@@ -145,6 +145,11 @@ class Reading:
         except Unread:
             return  # noted in `failed`
 
+    def forget(self) -> None:
+        """Keep none of the bytes any more; they can be read again."""
+        self._blocks.clear()
+        self._end = self._ahead = 0
+
     def _there(self, offset: int, length: int) -> bool:
         return not self._missing(offset, offset + length)
 

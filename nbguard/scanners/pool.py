@@ -175,10 +175,14 @@ def _described(file: Wanted) -> dict[str, Any]:
 
 def _as_read(file: Wanted, facts: Facts) -> Facts:
     """The facts, or that there are none: what a scanner made of bytes that it could not get is not the file's fault."""
+    from nbguard.report.model import Verdict
+
     if file.remote is None:
         return facts
-    if facts.format != "safetensors":  # there, nothing that decides anything is read twice
+    if facts.format != "safetensors" or file.remote.requests > 2:  # of shards there are many, and nothing in them runs
         file.remote.confirm()
+    if facts.verdict is not Verdict.DANGER:
+        file.remote.forget()  # else the evidence is read from what is kept
     return unread(file.path, file.remote, facts) if file.remote.failed else facts
 
 

@@ -190,7 +190,13 @@ def test_the_token_goes_to_the_hub_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     place, asked = Place("o/n", "0" * 40), Asked("m.bin", 0, 1, 1)
     target = ranged_http._next("https://huggingface.co/x", "https://cas-bridge.xethub.hf.co/y?z", origin, place, asked)
     assert ranged_http._origin(target) != origin
-    for bad in ("https://hf.co.evil.example/", "http://cdn-lfs.hf.co/", "https://evilhf.co/"):
+    for bad in (
+        "https://hf.co/evil/m/resolve/main/m.bin",
+        "https://cdn.hf.co:444/",
+        "https://hf.co.evil.example/",
+        "http://cdn-lfs.hf.co/",
+        "https://evilhf.co/",
+    ):
         with pytest.raises(Unread):
             ranged_http._next("https://huggingface.co/x", bad, origin, place, asked)
 
