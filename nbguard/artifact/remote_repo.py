@@ -83,6 +83,7 @@ def open_remote(
     repo_id: str,
     *,
     revision: str | None = None,
+    offline: bool = False,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     whole: int = WHOLE,
@@ -93,6 +94,7 @@ def open_remote(
     Where the Hub may not be asked, or does not answer, what the cache holds is opened instead.
 
     Args:
+        offline: look into the cache only.
         whole: bytes up to which a file is fetched whole.
         most: what reading may take.
 
@@ -100,7 +102,7 @@ def open_remote(
         TargetError: no such repository or revision; no access; no network and nothing in the cache; a listing that
             names files it must not. One plain sentence.
     """
-    listing = list_repo(repo_id, revision=revision, token=token, cache_dir=cache_dir)
+    listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir)
     if listing.cached:
         return open_repo(repo_id, revision=revision, offline=True, token=token, cache_dir=cache_dir)
     fetch = _Fetch(listing, token, cache_dir, whole, most or Most())

@@ -20,6 +20,7 @@ from nbguard.artifact.hub import list_repo, open_repo, snapshot_folder
 from nbguard.artifact.remote import BLOCK, Most
 from nbguard.artifact.remote_repo import open_remote
 from nbguard.artifact.sources import Opened, open_files
+from nbguard.cli import main
 from nbguard.commands import actions
 from nbguard.scanners import orchestrate, scan_opened
 
@@ -171,6 +172,25 @@ def test_offline_only_the_cache_is_looked_at(hub: Hub, monkeypatch: pytest.Monke
             nbguard.scan("hf://acme/never-seen")
     assert report.provenance["source"] == "Hub cache"
     assert seen() == []
+
+
+def test_a_scan_can_be_told_to_stay_offline(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.store.push("acme/asked", {"config.json": b"{}"})
+    with requests(hub.store) as seen:
+        assert main(["scan", "--offline", "hf://acme/asked"]) == 2
+    assert seen() == []
+    assert "is not in the cache" in capsys.readouterr().err
+
+
+def test_a_tree_of_keras_far_behind_another_start_is_found(hub: Hub, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.h5", "w", userblock_size=1 << 20) as file:
+        file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/")
+    data = bytearray((tmp_path / "m.h5").read_bytes())
+    honest = big_models.safetensors(tmp_path / "s", tensors=1, nbytes=len(data) - 200).read_bytes()
+    data[:1000] = honest[:1000]
+    hub.store.push("acme/two-starts", {"model.h5": bytes(data)})
+    assert nbguard.scan("hf://acme/two-starts").verdict.word == "danger"
 
 
 def test_the_parent_says_what_the_worker_may_not_have(hub: Hub) -> None:
