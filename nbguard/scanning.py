@@ -26,6 +26,8 @@ def scan(
 ) -> Report:
     """Judge a path, or a repository on the Hub (`org/name`, `hf://org/name@revision`), without loading anything.
 
+    A repository is judged where it lies; nothing is downloaded (docs/hub.md).
+
     Args:
         revision: branch, tag or commit of a repository.
         loader: the public name of the loader that it is meant for (`torch.load`); by default, any.

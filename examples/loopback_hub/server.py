@@ -15,11 +15,13 @@ import json
 import re
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from loopback_hub.faults import Faults
 from loopback_hub.store import Entry, Store
 
 WHEN = "2026-01-01T00:00:00.000Z"
@@ -38,6 +40,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, store: Store, port: int = 0, *, bound: socket.socket | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=bound is None)
         self.store = store
+        self.faults = Faults(store)
         if bound is not None:
             self.socket.close()
             self.socket = bound
@@ -80,6 +83,7 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error of the server
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
     routes: ClassVar[tuple[tuple[re.Pattern[str], str], ...]] = (
         (re.compile(r"/api/(?:organizations|users)/([^/]+)/overview"), "organization"),
@@ -94,6 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.fault: dict[str, Any] = {}
         parts = urlsplit(self.path)
         self.query = parse_qs(parts.query, keep_blank_values=True)
         path = _of_datasets(unquote(parts.path))
@@ -164,6 +169,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer_resolve(self, repo_id: str, revision: str, name: str) -> None:
         commit = self.commit(repo_id, revision)
+        self.fault = self.server.faults.of(f"{repo_id}/{name}")
+        if self.fault.get("kind") == "status":
+            raise _Refused(self.fault["status"], "Fault", "A fault that was switched on.")
+        if self.fault.get("kind") == "redirect":
+            to = {"Location": self.fault["to"], "X-Repo-Commit": commit}
+            raise _Refused(302, "Fault", "Elsewhere", **to)
         if self.server.store.info(repo_id).get("gated"):
             raise _Refused(403, "GatedRepo", f"Access to model {repo_id} is restricted.")
         place = self.server.store.path(repo_id, commit, name)
@@ -178,6 +189,10 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if entry.lfs:
             headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
+        if self.fault.get("kind") == "etag":
+            headers |= {"ETag": f'"{"0" * 40}"', **({"X-Linked-Etag": f'"{"0" * 64}"'} if entry.lfs else {})}
+        if self.fault.get("kind") == "commit":
+            headers["X-Repo-Commit"] = "0" * 40
         self.send_file(place, entry.size, headers)
 
     # answers
@@ -224,7 +239,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_file(self, place: Path, size: int, headers: dict[str, str]) -> None:
         start, stop, status = 0, size, 200
-        if self.command != "HEAD" and (asked := RANGE.fullmatch(self.headers.get("Range") or "")):
+        kind = self.fault.get("kind", "")
+        claimed = size + 1 if kind == "length" else size
+        if kind == "length" and "X-Linked-Size" in headers:
+            headers["X-Linked-Size"] = str(claimed)
+        if kind != "whole" and self.command != "HEAD" and (asked := RANGE.fullmatch(self.headers.get("Range") or "")):
             first, last = asked.groups()
             start = int(first) if first else max(0, size - int(last or 0))
             stop = min(size, int(last) + 1) if first and last else size
@@ -232,21 +251,56 @@ class _Handler(BaseHTTPRequestHandler):
                 self.reply(416, {"error": "range"}, {"Content-Range": f"bytes */{size}"})
                 return
             status = 206
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+            if kind == "shifted":
+                start, stop = start + 1, min(size, stop + 1)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{claimed}"
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(stop - start)}.items():
+        length = stop - start + (kind == "length" and status == 200) + 16 * (kind == "more")
+        for name, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
+            self.note(status, 0)
             return
+        self.note(status, stop - start)
         with place.open("rb") as file:
             file.seek(start)
             while start < stop and (chunk := file.read(min(1 << 20, stop - start))):
-                self.wfile.write(chunk)
                 start += len(chunk)
+                self.send_piece(chunk, kind)
+        if kind == "more":
+            self.wfile.write(b"more" * 4)
+
+    def send_piece(self, chunk: bytes, kind: str) -> None:
+        """A piece of a file, or what a fault makes of it."""
+        if kind == "bytes":
+            chunk = bytes(b ^ 0x55 for b in chunk)
+        if kind == "cut":
+            self.wfile.write(chunk[: len(chunk) // 2])
+            self.close_connection = True
+            raise ConnectionAbortedError("a fault that was switched on")
+        if kind == "slow":
+            for at in range(len(chunk)):
+                self.wfile.write(chunk[at : at + 1])
+                self.wfile.flush()
+                time.sleep(self.fault["pause"])
+            return
+        self.wfile.write(chunk)
+
+    def note(self, status: int, sent: int) -> None:
+        self.server.faults.log(
+            {
+                "method": self.command,
+                "path": unquote(urlsplit(self.path).path),
+                "range": self.headers.get("Range"),
+                "status": status,
+                "sent": sent,
+            }
+        )
 
     def reply(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(value).encode()
+        self.note(status, len(body))
         self.send_response(status)
         everything = {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"}
         for name, text in everything.items():

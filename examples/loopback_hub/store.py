@@ -56,9 +56,16 @@ class Store:
         return self.root / parts[0] / parts[1]
 
     def push(
-        self, repo_id: str, files: Mapping[str, bytes], *, branch: str = "main", info: Mapping[str, Any] | None = None
+        self,
+        repo_id: str,
+        files: Mapping[str, bytes | Path],
+        *,
+        branch: str = "main",
+        info: Mapping[str, Any] | None = None,
     ) -> str:
         """Add a commit that holds exactly `files` and let `branch` point at it. Returns its 40 hex digits.
+
+        A file given by its path is linked to, on the same disk, and must not be changed any more.
 
         Args:
             info: what `GET /api/models/…` answers beside the usual (`{"gated": "manual"}`, `{"downloads": 5000}`, …).
@@ -66,13 +73,17 @@ class Store:
         folder = self._folder(repo_id)
         total = hashlib.sha1(repo_id.encode())
         for path in sorted(files):
-            total.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
+            total.update(path.encode() + b"\0" + _digests(files[path])[1].encode())
         commit = total.hexdigest()
         target = folder / "commits" / commit
         for path, data in files.items():
             place = target / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
+            if isinstance(data, Path):
+                place.unlink(missing_ok=True)
+                os.link(data, place)
+            else:
+                place.write_bytes(data)
         refs = self.refs(repo_id) if (folder / "refs.json").exists() else {}
         self._write(folder / "refs.json", {**refs, branch: commit})
         if info is not None:
@@ -85,6 +96,18 @@ class Store:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.write_text(json.dumps(value))
         draft.replace(path)
+
+    # what tests and demonstrations switch on; see faults.py
+
+    @property
+    def requests(self) -> Path:
+        """A line of JSON for each request, from when this file is there."""
+        return self.root / "requests.jsonl"
+
+    @property
+    def faults(self) -> Path:
+        """What the server does wrong, while this file is there."""
+        return self.root / "faults.json"
 
     def repositories(self) -> list[str]:
         return sorted(f"{p.parent.parent.name}/{p.parent.name}" for p in self.root.glob("*/*/refs.json"))
@@ -132,6 +155,23 @@ class Store:
     @staticmethod
     def _walk(base: Path) -> Iterator[Entry]:
         for place in sorted(p for p in base.rglob("*") if p.is_file()):
-            data = place.read_bytes()
-            blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-            yield Entry(place.relative_to(base).as_posix(), len(data), blob, hashlib.sha256(data).hexdigest())
+            yield Entry(place.relative_to(base).as_posix(), place.stat().st_size, *_digests(place))
+
+
+_KNOWN: dict[tuple[int, int, int], tuple[str, str]] = {}
+
+
+def _digests(data: bytes | Path) -> tuple[str, str]:
+    """Git's blob id and the SHA-256; of large files, taken once in this process."""
+    if isinstance(data, bytes):
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(), hashlib.sha256(data).hexdigest()
+    seen = data.stat()
+    key = (seen.st_dev, seen.st_ino, seen.st_mtime_ns)
+    if key not in _KNOWN:
+        blob, whole = hashlib.sha1(b"blob %d\0" % seen.st_size), hashlib.sha256()
+        with data.open("rb") as file:
+            while piece := file.read(1 << 20):
+                blob.update(piece)
+                whole.update(piece)
+        _KNOWN[key] = blob.hexdigest(), whole.hexdigest()
+    return _KNOWN[key]

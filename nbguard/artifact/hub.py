@@ -46,13 +46,17 @@ class Listing:
     provenance: dict[str, str] = field(default_factory=dict)
     cached: bool = False
     """Taken from the cache, without asking the Hub."""
+    blob_ids: dict[str, str] = field(default_factory=dict)
+    """Path → git's id of its content; for a large file, of the pointer to it."""
 
 
+LISTING_SECONDS = 30.0
+"""Without a word from the Hub while it lists a repository."""
 DATASETS = "datasets/"
 """In front of a name: a repository of data, where some libraries keep code (diffusers' community pipelines)."""
 
 
-def _typed(repo_id: str) -> dict[str, str]:
+def typed(repo_id: str) -> dict[str, str]:
     """`repo_id` and `repo_type`, as huggingface_hub wants them."""
     if repo_id.startswith(DATASETS) and repo_id.count("/") == 2:
         return {"repo_id": repo_id.removeprefix(DATASETS), "repo_type": "dataset"}
@@ -159,12 +163,14 @@ def list_repo(
     """The commit that `revision` stands for now, and its files. Raises TargetError."""
     from huggingface_hub import HfApi, constants, errors, is_offline_mode
 
-    if not is_repo_id(_typed(repo_id)["repo_id"]):
+    if not is_repo_id(typed(repo_id)["repo_id"]):
         raise no_repository(repo_id)
     if offline or is_offline_mode():
         return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
     try:
-        info: Any = HfApi().repo_info(**_typed(repo_id), revision=revision, files_metadata=True, token=token)
+        info: Any = HfApi().repo_info(
+            **typed(repo_id), revision=revision, files_metadata=True, token=token, timeout=LISTING_SECONDS
+        )
     except errors.HTTPError as error:
         problem = sentence(error, repo_id, revision)
         answered = getattr(error, "response", None)
@@ -196,13 +202,15 @@ def list_repo(
         "library": getattr(info, "library_name", None) or "",
         "gated": str(info.gated) if info.gated else "",
     }
-    _remember_ref(_repo_folder(repo_id, cache_dir), revision or "main", commit)
-    return Listing(repo_id, commit, sizes, digests, {k: str(v)[:300] for k, v in facts.items() if v})
+    _remember_ref(repository_folder(repo_id, cache_dir), revision or "main", commit)
+    provenance = {k: str(v)[:300] for k, v in facts.items() if v}
+    blob_ids = {s.rfilename: s.blob_id for s in siblings if isinstance(s.blob_id, str)}
+    return Listing(repo_id, commit, sizes, digests, provenance, blob_ids=blob_ids)
 
 
 def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, why: str) -> Listing:
     """What the cache holds of one commit."""
-    folder = _repo_folder(repo_id, cache_dir)
+    folder = repository_folder(repo_id, cache_dir)
     name = revision or "main"
     commit = name if COMMIT.fullmatch(name) else _cached_ref(folder, name)
     root = os.path.join(folder, "snapshots", commit)
@@ -252,17 +260,18 @@ def _cached_ref(folder: str, name: str) -> str:
     return text if COMMIT.fullmatch(text) else ""
 
 
-def _repo_folder(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str:
+def repository_folder(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str:
+    """Where the cache keeps a repository; it need not be there."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
     base = os.path.expanduser(os.fspath(cache_dir or constants.HF_HUB_CACHE))
-    return os.path.join(base, repo_folder_name(**_typed(repo_id)))
+    return os.path.join(base, repo_folder_name(**typed(repo_id)))
 
 
 def snapshot_folder(listing: Listing, cache_dir: str | os.PathLike[str] | None = None) -> str:
     """Where the files of a listed commit lie in the cache, resolved; the folder need not be there yet."""
-    return os.path.realpath(os.path.join(_repo_folder(listing.repo_id, cache_dir), "snapshots", listing.commit))
+    return os.path.realpath(os.path.join(repository_folder(listing.repo_id, cache_dir), "snapshots", listing.commit))
 
 
 def _checked(name: object, repo_id: str) -> str:
@@ -322,7 +331,7 @@ class _Fetch:
         listing = self.listing
         try:
             place: str = hf_hub_download(
-                **_typed(listing.repo_id),
+                **typed(listing.repo_id),
                 filename=name,
                 revision=listing.commit,
                 token=self.token,
@@ -345,7 +354,7 @@ class _Fetch:
         listing = self.listing
         for name in choice.files:
             self.get(name)
-        root = os.path.join(_repo_folder(listing.repo_id, self.cache_dir), "snapshots", listing.commit)
+        root = os.path.join(repository_folder(listing.repo_id, self.cache_dir), "snapshots", listing.commit)
         opened = open_files(
             root, choice.files, target=listing.repo_id, kind="hub", commit=listing.commit, provenance=listing.provenance
         )

@@ -36,23 +36,30 @@ class ActionError(NbguardError):
     """Something that was asked for is not done. The message is one plain sentence."""
 
 
-def open_target(target: str, revision: str | None = None) -> Opened:
-    """Open a path or a Hub repository (`org/name`, `hf://org/name@revision`). Raises TargetError."""
+def open_target(target: str, revision: str | None = None, *, remote: bool = False, offline: bool = False) -> Opened:
+    """Open a path or a Hub repository (`org/name`, `hf://org/name@revision`). Raises TargetError.
+
+    Args:
+        remote: open a repository where it lies, without downloading it.
+        offline: of a repository, look into the cache only.
+    """
     from nbguard.provenance import did_you_mean
     from nbguard.scanners import targets
 
     try:
-        return targets.open_target(target, revision)
+        return targets.open_target(target, revision, remote=remote, offline=offline)
     except TargetError as error:
         raise did_you_mean(error, target) from None
 
 
-def scan_target(target: str, *, revision: str | None = None, progress: Progress | None = None) -> Report:
-    """The report on a path or a Hub repository. Raises TargetError."""
+def scan_target(
+    target: str, *, revision: str | None = None, offline: bool = False, progress: Progress | None = None
+) -> Report:
+    """The report on a path, or on a Hub repository where it lies. Raises TargetError."""
     from nbguard.hooks.advice import advised
     from nbguard.scanners.orchestrate import holds_model
 
-    with open_target(target, revision) as opened:
+    with open_target(target, revision, remote=True, offline=offline) as opened:
         report = scan_opened(opened, target, progress)
         if opened.kind == "directory" and not any(holds_model(f) for f in report.files):
             raise TargetError(f"{opened.target} holds no model and no code that comes with one.")

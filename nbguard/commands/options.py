@@ -54,6 +54,7 @@ def add_scan(commands: Parsers) -> None:
         help="least severity of a finding that makes the exit code 1 (default: high)",
     )
     scan.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
+    scan.add_argument("--offline", action="store_true", help="look for Hub repositories in the cache only")
 
 
 def add_records(commands: Parsers) -> None:

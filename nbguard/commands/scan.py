@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
     for target in options.targets:
         progress = _Progress()
         try:
-            reports.append(actions.scan_target(target, revision=options.revision, progress=progress))
+            report = actions.scan_target(target, revision=options.revision, offline=options.offline, progress=progress)
+            reports.append(report)
         except NbguardError as error:
             progress.clear()
             complain(str(error))

@@ -22,7 +22,7 @@ from math import prod
 from nbguard.formats import hdf5_messages as messages
 from nbguard.formats.hdf5_blocks import Blocks, Hdf5Error
 from nbguard.formats.hdf5_messages import Attribute, Datatype, Layout, Link
-from nbguard.formats.view import View
+from nbguard.formats.view import View, at_hand
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 100_000
@@ -77,11 +77,15 @@ class Hdf5File:
             self.problems.append((where, sentence))
 
 
-def find(view: View) -> int | None:
-    """Offset of the superblock: at 0, 512, 1024, 2048 and so on, wherever the signature stands first."""
+def find(view: View, *, sparing: bool = False) -> int | None:
+    """Offset of the superblock: at 0, 512, 1024, 2048 and so on, wherever the signature stands first.
+
+    Args:
+        sparing: look only where that costs no request (`view.at_hand`).
+    """
     at = 0
     while at < view.size:
-        if view.read(at, 8) == SIGNATURE:
+        if (not at or not sparing or at_hand(view, at, 8)) and view.read(at, 8) == SIGNATURE:
             return at
         at = at * 2 or 512
     return None

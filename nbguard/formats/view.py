@@ -73,6 +73,20 @@ class Part:
         return self.whole.read(self.start + offset, max(0, min(length, self._size - offset)))
 
 
+def at_hand(view: View, offset: int, length: int, worth: int = 0) -> bool:
+    """Whether reading there is no effort, as it is for all but a file that lies elsewhere and is fetched in pieces.
+
+    For what confirms and does not decide; a view that is asked notes where the answer was no.
+
+    Args:
+        worth: as long as fewer requests than this were made for the file, one more is no effort either.
+    """
+    while isinstance(view, Part):
+        offset, view = view.start + offset, view.whole
+    ask = getattr(view, "at_hand", None)
+    return True if ask is None else bool(ask(offset, length, worth))
+
+
 class ViewFile(io.RawIOBase):
     """A view as a seekable binary file; wrap it in `io.BufferedReader` for small reads."""
 

@@ -19,7 +19,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field, replace
 
-from nbguard.formats import compression
+from nbguard.formats import compression, zip_tensors
 from nbguard.formats.view import View
 
 LOCAL = b"PK\x03\x04"
@@ -60,6 +60,8 @@ class ZipEntry:
     """Of the first byte of the data, from the start of the file."""
     mode: int = 0
     """Unix mode, from the external attributes; 0 where none is stored."""
+    guessed: bool = False
+    """Its own header was not read, and `data` is where it should be; for a tensor's bytes in a file read remotely."""
 
 
 @dataclass
@@ -88,8 +90,11 @@ def has_end(view: View) -> bool:
     return view.read(max(0, view.size - _TAIL), _TAIL).rfind(_END) >= 0
 
 
-def read_directory(view: View) -> ZipDirectory:
+def read_directory(view: View, *, every: bool = True) -> ZipDirectory:
     """Read the central directory and every local header.
+
+    Args:
+        every: False to leave out the headers of what can only be tensors of PyTorch's, where each would cost a request.
 
     Raises:
         ZipError: there is none, or it cannot be read at all.
@@ -108,7 +113,8 @@ def read_directory(view: View) -> ZipDirectory:
         if offset + size <= view.size and view.read(offset, 4) == _CENTRAL:
             at, out.start = offset, 0
     out.directory = (at, size)
-    _read_entries(view, out, view.read(at, size), count)
+    _read_entries(view, out, view.read(at, size), count, every)
+    _place_guessed(view, out, at)
     _check_names(out)
     _check_ranges(view, out, at)
     return out
@@ -153,7 +159,7 @@ _FOLDER = 0x10
 """The DOS attribute of a directory, among an entry's external attributes."""
 
 
-def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int) -> None:
+def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int, every: bool) -> None:
     at = 0
     while at + 46 <= len(directory) and directory[at : at + 4] == _CENTRAL:
         flags, method = struct.unpack_from("<2H", directory, at + 8)
@@ -168,7 +174,13 @@ def _read_entries(view: View, out: ZipDirectory, directory: bytes, count: int) -
         if size and (attributes & _FOLDER or raw.endswith(b"/")):
             # miniz then reports success without reading, and PyTorch unpickles uninitialised memory.
             out.doubt("zip.folder", f"The entry {_decode(raw)[:100]} is marked as a folder and holds bytes.")
-        entry = _with_local(view, out, raw, method, flags, crc, compressed, size, header + out.start)
+        header += out.start
+        told = ZipEntry(_decode(raw), raw, method, flags, crc, compressed, size, header, header, guessed=True)
+        stored = method == STORED and compressed == size
+        if every or not (stored and zip_tensors.spared(view, raw, header, compressed, described=bool(flags & 8))):
+            entry = _with_local(view, out, raw, method, flags, crc, compressed, size, header)
+        else:
+            entry = told
         out.entries.append(replace(entry, mode=attributes >> 16))
     if at != len(directory) or len(out.entries) != count:
         out.doubt("zip.directory", "The zip directory does not hold what its end says.")
@@ -258,6 +270,24 @@ def _check_local(
     layouts = [struct.pack(layout, *told) for layout in ("<LQQ", *(("<3L",) * (max(told) <= _MAX32)))]
     if not any(found.startswith((one, _DESCRIPTOR + one)) for one in layouts):
         out.doubt("zip.descriptor", f"What stands behind the entry {name[:100]} contradicts the directory.")
+
+
+def _place_guessed(view: View, out: ZipDirectory, directory: int) -> None:
+    """Give each entry whose header was left out the place that the next entry leaves for it."""
+    order = sorted(range(len(out.entries)), key=lambda i: out.entries[i].header)
+    starts = [out.entries[i].header for i in order] + [directory]
+    for at, number in enumerate(order):
+        entry = out.entries[number]
+        if not entry.guessed:
+            continue
+        descriptor = (24 if entry.size >= _MAX32 else 16) if entry.flags & 8 else 0
+        data = starts[at + 1] - descriptor - entry.compressed
+        if 0 <= data - (entry.header + 30 + len(entry.raw_name)) <= zip_tensors.MAX_PADDING:
+            out.entries[number] = replace(entry, data=data)
+            continue
+        e = entry
+        args = (e.raw_name, e.method, e.flags, e.crc, e.compressed, e.size, e.header)
+        out.entries[number] = replace(_with_local(view, out, *args), mode=entry.mode)
 
 
 def _decode(raw: bytes) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 from nbguard.artifact.sources import OpenedFile
+from nbguard.errors import TargetError
 from nbguard.report.model import Finding, Severity
 from nbguard.scanners.base import Limits
 from nbguard.scanners.facts import Facts
@@ -57,16 +58,14 @@ def decompiled(file: OpenedFile, facts: Facts, limits: Limits) -> list[Finding]:
 
 def _program(file: OpenedFile, member: str, offset: int, length: int) -> bytes:
     from nbguard.formats import zip_reader
-    from nbguard.formats.view import FileView
 
-    if not member:
-        return file.read(offset, length)
-    view = FileView(file.fd, file.size)
     try:
-        entries = zip_reader.read_directory(view).entries
+        if not member:
+            return file.read(offset, length)
+        entries = zip_reader.read_directory(file, every=False).entries
         entry = next((e for e in entries if e.name == member), None)
-        return zip_reader.read_member(view, entry, limit=16 << 20)[offset : offset + length] if entry else b""
-    except zip_reader.ZipError:
+        return zip_reader.read_member(file, entry, limit=16 << 20)[offset : offset + length] if entry else b""
+    except (zip_reader.ZipError, TargetError):
         return b""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from nbguard.artifact.model import Artifact, ArtifactFile, NotScanned, canonical_digest
+from nbguard.artifact.remote_repo import RemoteFile, told
 from nbguard.artifact.sources import HELD_OPEN, Opened, OpenedFile
 from nbguard.errors import TargetError
 from nbguard.report.model import Contract, FileReport, Finding, Report, Severity, Verdict
@@ -21,7 +22,7 @@ from nbguard.scanners.base import Limits
 from nbguard.scanners.companions import settle
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
-from nbguard.scanners.pool import POOL, Wanted, scan_files
+from nbguard.scanners.pool import POOL, Wanted, scan_files, unread
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
 from nbguard.scanners.shards import compare
@@ -90,7 +91,7 @@ def scan_opened(
     for file in opened.files:
         if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:
             facts[file.path].findings = decompiled(file, facts[file.path], limits)
-    return _report(opened, facts, inert, loader, time.monotonic() - started)
+    return _report(told(opened), facts, inert, loader, time.monotonic() - started)
 
 
 def scan(
@@ -109,7 +110,7 @@ def scan(
     POOL.prewarm()
     from nbguard.scanners.targets import open_target
 
-    with open_target(target, revision) as opened:
+    with open_target(target, revision, remote=True) as opened:
         report = scan_opened(opened, loader=loader, limits=limits, progress=progress)
         if opened.kind == "directory" and not any(holds_model(f) for f in report.files):
             raise TargetError(f"{opened.target} holds no model and no code that comes with one.")
@@ -170,8 +171,12 @@ def _scan_batch(
     wanted: list[Wanted] = []
     problems: dict[str, Facts] = {}
     for file in batch:
+        remote = file.remote if isinstance(file, RemoteFile) and file.ranged else None
+        if remote is not None and remote.failed:
+            problems[file.path] = unread(file.path, remote)
+            continue
         try:
-            wanted.append(Wanted(file.fd, file.path, loader, file.path.rpartition("/")[0]))
+            wanted.append(Wanted(file.fd, file.path, loader, file.path.rpartition("/")[0], remote))
         except TargetError as error:
             problems[file.path] = _changed(file, str(error))
     beside = {folder: _below(folder, names) for folder in {w.companions for w in wanted}}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nbguard.scanners.process import Worker, WorkerFailed
 
 if TYPE_CHECKING:
+    from nbguard.artifact.remote import Reading
     from nbguard.scanners.base import Limits
     from nbguard.scanners.facts import Facts
 
@@ -97,6 +98,8 @@ class Wanted:
     loader: str | None = None
     companions: str = ""
     """Key of the list of names, among those that go with the request, that it may name."""
+    remote: Reading | None = None
+    """What it is read by, where it was not downloaded; `fd` is an empty file then."""
 
 
 def scan_file(
@@ -137,9 +140,9 @@ def scan_files(
             progress(len(found), share)
 
     while len(found) < len(files):
-        left = files[len(found) :]
+        done, left = len(found), files[len(found) :]
         message = {
-            "files": [{"path": f.path, "loader": f.loader, "companions": f.companions} for f in left],
+            "files": [_described(f) for f in left],
             "companions": {key: (companions or {}).get(key, []) for key in {f.companions for f in left}},
             "limits": asdict(limits),
         }
@@ -152,15 +155,55 @@ def scan_files(
                     grace=_GRACE,
                     answer=limits.answer,
                     progress=told,
+                    sources=[f.remote for f in left],
                 ):
                     told(1.0)
                     try:
-                        found.append(Facts.from_json(received["facts"]))
+                        facts = Facts.from_json(received["facts"])
+                        found.append(_as_read(left[len(found) - done], facts))
                     except (KeyError, TypeError, ValueError) as error:
                         raise WorkerFailed("worker.answer", "The scanner's answer is malformed.") from error
         except WorkerFailed as failed:
             found.append(_failed(files[len(found)], failed))
     return found
+
+
+def _described(file: Wanted) -> dict[str, Any]:
+    described: dict[str, Any] = {"path": file.path, "loader": file.loader, "companions": file.companions}
+    return described if file.remote is None else {**described, "remote": file.remote.size}
+
+
+def _as_read(file: Wanted, facts: Facts) -> Facts:
+    """The facts, or that there are none: what a scanner made of bytes that it could not get is not the file's fault."""
+    from nbguard.report.model import Verdict
+
+    if file.remote is None:
+        return facts
+    if facts.format != "safetensors" or file.remote.requests > 2:  # of shards there are many, and nothing in them runs
+        file.remote.confirm()
+    if facts.verdict is not Verdict.DANGER:
+        file.remote.forget()  # else the evidence is read from what is kept
+    return unread(file.path, file.remote, facts) if file.remote.failed else facts
+
+
+def unread(path: str, remote: Reading, facts: Facts | None = None) -> Facts:
+    """Facts of a file that could not be read where it lies; harm that was seen before counts all the same."""
+    from nbguard.report.model import Verdict
+    from nbguard.scanners.facts import Facts
+
+    if facts is None or facts.verdict is not Verdict.DANGER:
+        facts = Facts(format="unknown", regions={"unknown": remote.size})
+    facts.unverifiable(
+        "remote.later" if remote.beyond else "remote.unread",
+        path,
+        "",
+        remote.failed,
+        meaning="What could not be read may hold anything, so that nobody can say what loading it would do.",
+        remedy="Download it, and scan what was downloaded."
+        if remote.beyond
+        else "Try again. If it stays so, do not load anything from this server.",
+    )
+    return facts
 
 
 def _failed(file: Wanted, failed: WorkerFailed) -> Facts:
@@ -180,7 +223,7 @@ def _failed(file: Wanted, failed: WorkerFailed) -> Facts:
         ),
         Verdict.UNVERIFIABLE,
     )
-    facts.regions["unknown"] = os.fstat(file.fd).st_size
+    facts.regions["unknown"] = os.fstat(file.fd).st_size if file.remote is None else file.remote.size
     return facts
 
 

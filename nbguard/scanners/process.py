@@ -16,8 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from nbguard.scanners.remote_view import REFUSED
 from nbguard.scanners.worker import HEADER
 
 _BOOT = "import sys; sys.path += sys.argv[1:-1]; from nbguard.scanners.worker import main; main()"
@@ -29,6 +30,16 @@ class WorkerFailed(Exception):  # noqa: N818 - its message is the reason that th
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
         self.rule = rule
+
+
+class Source(Protocol):
+    """What a file is read by that the worker cannot open."""
+
+    def served(self, offset: int, length: int) -> bytes | None:
+        """The bytes; None where they cannot be had, for good."""
+
+    def at_hand(self, offset: int, length: int, worth: int) -> bool:
+        """Whether these bytes are worth asking for."""
 
 
 class Worker:
@@ -72,6 +83,7 @@ class Worker:
         grace: float = 0.0,
         answer: int,
         progress: Callable[[float], None] | None = None,
+        sources: Sequence[Source | None] = (),
     ) -> Iterator[dict[str, Any]]:
         """Send one request with its open files, and give an answer for each of them as it comes.
 
@@ -79,6 +91,7 @@ class Worker:
             seconds: for each file; `grace` more may pass before the worker counts as late.
             answer: bytes that one answer may have.
             progress: told the share that is done of the file in hand; -1 while nothing is heard.
+            sources: what each file is read by, where that is not its handle. Waiting for one counts as nobody's time.
 
         Raises:
             WorkerFailed: for the first file that has no answer yet. The worker is of no use any more.
@@ -88,8 +101,9 @@ class Worker:
         try:
             socket.send_fds(self._link, [HEADER.pack(len(data))], list(fds))
             self._link.sendall(data)
-            for _ in fds:
-                yield self._answer(time.monotonic() + seconds + grace, answer, progress)
+            for number in range(len(fds)):
+                source = sources[number] if sources else None
+                yield self._answer(time.monotonic() + seconds + grace, answer, progress, source)
         except TimeoutError:
             raise WorkerFailed("limits.time", f"Reading it takes longer than {seconds:.3g} seconds.") from None
         except (ValueError, RecursionError) as error:
@@ -97,15 +111,27 @@ class Worker:
         except OSError as error:
             raise self._gone() from error
 
-    def _answer(self, deadline: float, limit: int, progress: Callable[[float], None] | None) -> dict[str, Any]:
+    def _answer(
+        self, deadline: float, limit: int, progress: Callable[[float], None] | None, source: Source | None
+    ) -> dict[str, Any]:
         while True:
             received = json.loads(self._message(deadline, limit, progress))
             if not isinstance(received, dict):
                 raise WorkerFailed("worker.answer", "The scanner's answer is malformed.")
+            if source is not None and ("read" in received or "at_hand" in received):
+                began = time.monotonic()
+                data = _from(source, received)
+                deadline += time.monotonic() - began
+                self._give(data, deadline)
+                continue
             if "progress" not in received:
                 return received
             if progress is not None:
                 progress(float(received["progress"]))
+
+    def _give(self, data: bytes | None, deadline: float) -> None:
+        self._link.settimeout(max(0.001, deadline - time.monotonic()))
+        self._link.sendall(HEADER.pack(REFUSED if data is None else len(data)) + (data or b""))
 
     def _message(self, deadline: float, limit: int, progress: Callable[[float], None] | None) -> bytes:
         (length,) = HEADER.unpack(self._exactly(HEADER.size, deadline, progress))
@@ -153,6 +179,18 @@ class Worker:
         """In a forked child: let go of the socket; the process is the parent's."""
         self._link.close()
         self._process.returncode = 0
+
+
+def _from(source: Source, received: dict[str, Any]) -> bytes | None:
+    """What the worker asked for; None where it cannot be had. Raises ValueError where the request is malformed."""
+    numbers = received.get("read", received.get("at_hand"))
+    if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
+        raise ValueError("malformed request")
+    if "at_hand" in received:
+        offset, length, worth = numbers
+        return b"\1" if source.at_hand(offset, length, worth) else b""
+    offset, length = numbers
+    return source.served(offset, length)
 
 
 def search_path() -> list[str]:

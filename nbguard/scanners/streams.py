@@ -17,7 +17,7 @@ from nbguard import rules
 from nbguard.formats.npy import MAGIC as NPY
 from nbguard.formats.view import BytesView, FileView, View, buffered
 from nbguard.report.model import Verdict
-from nbguard.scanners.base import Format, Job
+from nbguard.scanners.base import HEAD, Format, Job
 from nbguard.scanners.facts import Facts
 
 IN_MEMORY = 256 << 20
@@ -188,6 +188,10 @@ def as_pickle_too(job: Job) -> Facts:
     if not job.size or job.head[:2] == b"PK":
         return nothing  # a plain Unpickler refuses a persistent id at once, and torch looks for zips first
     job = replace(job, companions=frozenset())
+    if job.size > HEAD:
+        first = run(job, BytesView(job.head), many=False)
+        if not first.programs and not first.harms and not _goes_on(job.head):
+            return nothing  # it breaks off within the first bytes, whatever follows
     head = job.view.read(0, _WINDOW)
     facts = run(job, BytesView(head), many=False)
     if not facts.programs and not facts.harms and len(head) < job.size and _goes_on(head):

@@ -24,11 +24,18 @@ _FILE = re.compile(r"\.[A-Za-z]\w{0,11}\Z")
 _NO_MODELS = ("datasets", "spaces")
 
 
-def open_target(target: str | os.PathLike[str], revision: str | None = None) -> Opened:
+def open_target(
+    target: str | os.PathLike[str], revision: str | None = None, *, remote: bool = False, offline: bool = False
+) -> Opened:
     """Open it. A path that exists wins over a repository of the same name, unless it starts with `hf://`.
 
     An address of the Hub that is set (`{HF_ENDPOINT}/org/name`, `{HF_ENDPOINT}/org/name/tree/revision`) means that
     repository.
+
+    Args:
+        remote: open a repository where it lies, without downloading it: to look only, since what is loaded then may be
+            something else.
+        offline: of a repository, look into the cache only.
 
     Raises:
         TargetError: neither is there. One plain sentence.
@@ -42,18 +49,22 @@ def open_target(target: str | os.PathLike[str], revision: str | None = None) -> 
         return beside(open_path(place, target=shown(name)), folder=os.path.dirname(os.path.abspath(place)))
     if _ADDRESS.match(name):
         repo_id, named = _at_address(name)
-        return _open_repo(repo_id, revision or named)
+        return _open_repo(repo_id, revision or named, remote, offline)
     match = _REPOSITORY.match(name)
     looks_local = name.startswith((".", "/", "~")) or os.sep * 2 in name or name.count("/") != 1
     if match is None or (looks_local and not hub):
         raise TargetMissing(f"There is no file or folder {shown(name)}.{_meant(name, match)}", name)
-    return _open_repo(match["id"], revision or match["revision"])
+    return _open_repo(match["id"], revision or match["revision"], remote, offline)
 
 
-def _open_repo(repo_id: str, revision: str | None) -> Opened:
+def _open_repo(repo_id: str, revision: str | None, remote: bool, offline: bool) -> Opened:
     from nbguard.artifact.hub import open_repo
+    from nbguard.artifact.remote_repo import open_remote
 
-    return open_repo(repo_id, revision=revision)
+    if remote:
+        return open_remote(repo_id, revision=revision, offline=offline)
+
+    return open_repo(repo_id, revision=revision, offline=offline)
 
 
 def _meant(name: str, match: re.Match[str] | None) -> str:

@@ -68,17 +68,22 @@ def serve(
     from nbguard.scanners.registry import examine
 
     limits = Limits(**message["limits"])
-    size = os.fstat(fd).st_size
-    _allow(limits.seconds, limits.memory, size)
+    remote = wanted.get("remote")
+    size = os.fstat(fd).st_size if remote is None else int(remote)
+    _allow(limits.seconds, limits.memory, size if remote is None else 0)
     if message.get("task") == "digest":
         return {"digest": _digest(fd, link)}
     if message.get("task") == "follow":
         from nbguard.scanners.source.follow import together
 
         return {"entries": together({path: os.pread(fd, length, at) for path, at, length in message["index"]})}
-    whole = size <= limits.whole
+    whole = size <= limits.whole and remote is None
     data = FileView(fd, size).read(0, size) if whole else b""
     view: View = BytesView(data) if whole else FileView(fd, size)
+    if remote is not None:
+        from nbguard.scanners.remote_view import RemoteView
+
+        view = RemoteView(link, size)
     job = Job(
         wanted["path"],
         view,

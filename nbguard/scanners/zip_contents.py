@@ -14,8 +14,8 @@ import zlib
 from collections.abc import Iterator
 
 from nbguard.artifact.model import NotScanned
-from nbguard.formats import npy, zip_reader
-from nbguard.formats.view import BytesView, Part, View
+from nbguard.formats import npy, zip_reader, zip_tensors
+from nbguard.formats.view import BytesView, Part, View, at_hand
 from nbguard.formats.zip_reader import STORED, ZipDirectory, ZipEntry
 from nbguard.report.model import CodeFile, Finding, Severity, Verdict
 from nbguard.scanners import packages, skops, torch_export, torchscript, zip_checks
@@ -34,6 +34,9 @@ def judge(job: Job, directory: ZipDirectory) -> Facts:
     by_skops = skops.is_archive(job, directory)
     if by_skops and kind == "zip":
         kind = "skops"
+    others = kind not in ("torch-zip", "torchscript") or keras.is_archive([e.name for e in directory.entries])
+    if (others or by_skops) and any(e.guessed for e in directory.entries):
+        return judge(job, zip_reader.read_directory(job.view))  # others than PyTorch open these entries too
     facts = plain(job, kind)
     facts.regions = {"code": 0}
     facts.marks.append(hashlib.sha256(job.view.read(*directory.directory)).hexdigest())
@@ -112,7 +115,8 @@ def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     storages = nbytes = 0
     for entry in directory.entries:
         local = entry.name.partition("/")[2]
-        if not local.startswith("data/") or "/" in local[5:] or job.view.read(entry.data, 6) == npy.MAGIC:
+        bulk = local.startswith("data/") and "/" not in local[5:]
+        if not bulk or (not entry.guessed and _begins(job, entry) == npy.MAGIC):
             _member(job, entry, facts, container="torch-zip" if local.lower() == "data.pkl" else "")
             continue
         if entry.method != STORED:
@@ -127,6 +131,11 @@ def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
         facts.blocks.append((entry.name, entry.data, entry.size, entry_kind(entry)))
     if storages:
         facts.counts.update(tensors=storages, tensor_bytes=nbytes)
+
+
+def _begins(job: Job, entry: ZipEntry) -> bytes:
+    """The first bytes of a member, or none where they would cost a request."""
+    return job.view.read(entry.data, 6) if at_hand(job.view, entry.data, 6, zip_tensors.WORTH) else b""
 
 
 def _torch_names(job: Job, directory: ZipDirectory, facts: Facts) -> None:

@@ -27,6 +27,9 @@ EXPANSION = 1000
 """How many times larger than on disk a larger dataset may be."""
 MAX_BLOCKS = 10_000
 """Chunks of one dataset that a report lists; of more it holds the digest over their places."""
+_SUFFIXES = (".h5", ".hdf5", ".keras", ".he5", ".hdf")
+"""Names under which Keras and its like open HDF5; only there a file that begins with something else, and is read
+remotely, is worth the requests for a superblock far behind its start."""
 CONFIGURATIONS = ("model_config", "training_config")
 """Attributes that Keras parses (`keras/src/legacy/saving/legacy_h5_format.py`)."""
 
@@ -35,7 +38,7 @@ class Hdf5Scanner:
     name = "hdf5"
 
     def recognise(self, job: Job) -> bool:
-        return hdf5.find(job.view) is not None
+        return hdf5.find(job.view, sparing=job.suffix not in _SUFFIXES) is not None
 
     def scan(self, job: Job) -> Facts:
         try:

@@ -23,7 +23,7 @@ class ZipScanner:
 
     def scan(self, job: Job) -> Facts:
         try:
-            directory = zip_reader.read_directory(job.view)
+            directory = zip_reader.read_directory(job.view, every=False)
         except zip_reader.ZipError as error:
             return unverifiable(job, "zip", "zip.malformed", str(error))
         return self.judge(job, directory)
@@ -40,7 +40,7 @@ class ZipScanner:
         if llamafile.is_one(job.head):
             return Facts(format="")  # its own scanner hands the zip to `judge`
         try:
-            directory = zip_reader.read_directory(job.view)
+            directory = zip_reader.read_directory(job.view, every=False)
         except zip_reader.ZipError:
             return Facts(format="")  # the four bytes of a zip's end by chance: no reader finds a zip here either
         return self.judge(job, directory)
