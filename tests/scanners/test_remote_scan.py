@@ -22,6 +22,7 @@ from nbguard.artifact.remote_repo import open_remote
 from nbguard.artifact.sources import Opened, open_files
 from nbguard.cli import main
 from nbguard.commands import actions
+from nbguard.errors import TargetError
 from nbguard.scanners import orchestrate, scan_opened
 
 
@@ -60,7 +61,13 @@ def test_the_verdict_is_the_one_after_download(sample: Sample, hub: Hub, tmp_pat
         pytest.skip("a folder without files is no repository")
     repo = "samples/" + re.sub(r"[^a-z0-9]+", "-", sample.name.lower()).strip("-")
     hub.store.push(repo, files)
-    with open_remote(repo, whole=0) as opened:  # everything by ranges
+    try:
+        there = open_remote(repo, whole=0)  # everything by ranges
+    except TargetError:  # an index that names what is not there is refused, either way, before anything else is fetched
+        with pytest.raises(TargetError):
+            open_repo(repo)
+        return
+    with there as opened:
         remote = scan_opened(opened)
         with after_download(hub, opened) as local:
             downloaded = scan_opened(local)

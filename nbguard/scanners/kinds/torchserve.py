@@ -31,7 +31,7 @@ class TorchServeScanner:
         if not job.head.startswith((zip_reader.LOCAL, b"PK\x05\x06")):
             return False
         try:
-            return any(e.name == MANIFEST for e in zip_reader.read_directory(job.view).entries)
+            return any(e.name == MANIFEST for e in zip_reader.read_directory(job.view, every=False).entries)
         except zip_reader.ZipError:
             return False
 
