@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,9 @@ def _guided(family: str, corpus: Path, seconds: float) -> int:
 
     with atheris.instrument_imports(include=["nbguard.formats", "nbguard.scanners"]):
         from fuzz.target import look
+        from nbguard.formats.pickle_run import address_space
+    # A limit, as the worker has one, that is libFuzzer's to tell of: what depends on there being one has to work.
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + (2 * MEMORY << 20), resource.RLIM_INFINITY))
     names = (corpus.parent / "names").read_text(encoding="utf-8").split("\n")
 
     def once(data: bytes) -> None:

@@ -50,6 +50,8 @@ def look(data: bytes, path: str, companions: frozenset[str] = frozenset(), loade
     if facts.verdict is Verdict.SAFE and "unknown" in facts.format:
         raise Broken("nobody knows the format, and it is called safe")
     for finding in facts.findings:
+        if finding.rule == "format.unrecognised":
+            raise Broken(f"the question whether it is {facts.format} has no answer: {finding.message}")
         if finding.rule == "limits.memory":
             raise Broken(f"out of memory, or of stack: {finding.message}")
         if len(finding.message) > 2_000 or len(finding.evidence) > 4_000 or len(finding.location) > 1_000:

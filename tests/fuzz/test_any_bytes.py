@@ -68,6 +68,18 @@ def test_samples_under_another_name_get_an_answer(family: tuple[Seed, ...]) -> N
             look(seed.data, NAMES[number % len(NAMES)])
 
 
+@pytest.mark.parametrize(
+    "begin", ["", "layer", "graph", "ir_version", "<!DOCTYPE", "<net", "#!", "tee", '{"cells": ["']
+)
+def test_long_repetitions_get_an_answer(begin: str) -> None:
+    """What takes quadratic time for a text takes minutes for these."""
+    for piece in (" ", "\n", "a", "a.", "/", '"', "\\", "(", "[", "<", "<!-- -->", "{{", "\0"):
+        data = (begin + piece * (100_000 // len(piece))).encode()
+        for name in ("model.prototxt", "w.ipynb"):
+            signal.alarm(SLOWEST)
+            look(data, name)
+
+
 @pytest.mark.parametrize("seed", found(), ids=lambda seed: seed.name)
 def test_what_once_broke_gets_an_answer(seed: Seed) -> None:
     signal.alarm(SLOWEST)
