@@ -22,6 +22,17 @@ def mutations(data: bytes, rng: random.Random, count: int) -> Iterator[bytes]:
         yield bytes(changed)
 
 
+def flooded(data: bytes, rng: random.Random, size: int = 1 << 18) -> bytes:
+    """A copy with one piece repeated until there are `size` bytes: what takes quadratic time takes minutes on it."""
+    changed = bytearray(data)
+    at = _at(changed, rng)
+    piece = bytes(changed[at : at + rng.choice((1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 256))]) or b"("
+    changed[at:at] = piece * (size // len(piece))
+    if rng.random() < 0.3:
+        _number(changed, rng)
+    return bytes(changed)
+
+
 def _at(data: bytearray, rng: random.Random) -> int:
     """A place, near the start or the end more often than not: that is where headers and directories are."""
     size = max(1, len(data))

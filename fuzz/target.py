@@ -36,7 +36,8 @@ def look(data: bytes, path: str, companions: frozenset[str] = frozenset(), loade
     """Judge the bytes as a worker would, in this process.
 
     Raises:
-        Broken: a read out of bounds, an answer that cannot be sent or is too long, something unread called safe.
+        Broken: a read out of bounds, an answer that cannot be sent or is too long, something unread called safe, a
+            reader that took all the memory or the stack there is.
     """
     job = Job(path, Watched(data), LIMITS, Budget(LIMITS.unpacked, LIMITS.members), loader, companions)
     facts = examine(job)
@@ -49,6 +50,10 @@ def look(data: bytes, path: str, companions: frozenset[str] = frozenset(), loade
     if facts.verdict is Verdict.SAFE and "unknown" in facts.format:
         raise Broken("nobody knows the format, and it is called safe")
     for finding in facts.findings:
+        if finding.rule == "format.unrecognised":
+            raise Broken(f"the question whether it is {facts.format} has no answer: {finding.message}")
+        if finding.rule == "limits.memory":
+            raise Broken(f"out of memory, or of stack: {finding.message}")
         if len(finding.message) > 2_000 or len(finding.evidence) > 4_000 or len(finding.location) > 1_000:
             raise Broken(f"a text without bounds in {finding.rule}")
     return facts

@@ -140,7 +140,7 @@ def _message(data: bytes) -> tuple[_Reader, int, int, int, list[tuple[str, str]]
 
 
 def _file(view: View, out: ArrowFile) -> None:
-    tail = view.read(view.size - 10, 10)
+    tail = view.read(max(0, view.size - 10), 10)
     length = int.from_bytes(tail[:4], "little")
     start = view.size - 10 - length
     if tail[4:] != MAGIC or start < 8 or length > MAX_METADATA:

@@ -48,7 +48,7 @@ _PATHS = frozenset(
      "test_net", "output_directory", "name_size_file", "save_file", "visualize_param"}
 )  # fmt: skip
 """Names of fields that hold paths, in Caffe and in the forks for detection."""
-_BEGINS = re.compile(rb"\blayers?\s*:?\s*[{<]")
+_BEGINS = re.compile(rb"\blayers?\s*+:?\s*+[{<]")
 
 
 class CaffeError(WireError):

@@ -50,7 +50,7 @@ class ParquetFile:
 def read(view: View) -> ParquetFile:
     """Read and check a file. Raises ParquetError."""
     out = ParquetFile()
-    tail = view.read(view.size - 8, 8)
+    tail = view.read(max(0, view.size - 8), 8)
     if view.read(0, 4) == ENCRYPTED or tail[4:] == ENCRYPTED:
         out.encrypted = True
         return out

@@ -9,13 +9,21 @@ from __future__ import annotations
 import copyreg
 import gc
 import itertools
+import os
 import pickle
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from nbguard.formats.pickle_machine import Tape
 from nbguard.formats.pickle_source import Source
+
+ROOM = 128 << 20
+"""Bytes of address space that any program may take."""
+ROOM_EACH = 64
+"""The same for each byte of it: an empty list, of one byte, takes 56 and its places on the stack and in the memo."""
+_PAGE = resource.getpagesize()
 
 
 class Machine(pickle.Unpickler):
@@ -73,13 +81,47 @@ def quiet() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def roomy(length: int) -> Iterator[None]:
+    """No more memory than a program of `length` bytes can need, where the process has a limit already (the worker).
+
+    The C machine keeps its memo as an array up to the largest index that is written, and writes all of it: six bytes
+    make gigabytes, and seconds. Nothing but memory tells such an index from the same bytes in a text without walking
+    every opcode. A process without a limit is somebody else's, with other threads in it, and is left alone.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = address_space() if soft != resource.RLIM_INFINITY else 0
+    wanted = now + ROOM + length * ROOM_EACH
+    if not now or wanted >= soft:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def address_space() -> int:
+    """Bytes that are mapped now; 0 where the system does not say so."""
+    try:
+        handle = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(handle, 64).split()[0]) * _PAGE
+    finally:
+        os.close(handle)
+
+
 def run(data: Source | bytes, tape: Tape) -> Exception | None:
     """Run one program from where `data` stands. None when it ran to its STOP, else the error that ended it.
 
     Nothing but KeyboardInterrupt and the like comes out of it: MemoryError and RecursionError are answers too.
     """
     source = data if isinstance(data, Source) else Source(data)
-    return guarded(lambda: Machine(source, tape), tape)
+    with roomy(source.size - source.tell()):
+        return guarded(lambda: Machine(source, tape), tape)
 
 
 def guarded(machine: Callable[[], Any], tape: Tape) -> Exception | None:

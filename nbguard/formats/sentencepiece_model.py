@@ -60,7 +60,7 @@ def looks_like(view: View) -> bool:
         if head[at] != 0x0A or at + 2 > len(head):
             return seen > 0 and head[at] in (0x12, 0x1A, 0x22, 0x2A)
         length, behind = head[at + 1], at + 2
-        if length >= 0x80 or length < 2 or head[behind] != 0x0A:
+        if length >= 0x80 or length < 2 or head[behind : behind + 1] != b"\x0a":
             return False
         text = head[behind + 1 : behind + 2]
         rest = head[behind + 2 + (text[0] if text else 0) : behind + length]

@@ -40,9 +40,11 @@ _BEGIN = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*<\?xml[\s]|(?:\xff\xfe)?<\0\?\0x\0m\0l\0|(?:\xfe\xff)?\0<\0\?\0x\0m\0l|\x4c\x6f\xa7\x94"
 )
 _DECLARES = re.compile(
-    rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<!DOCTYPE\s+(?!html\b)[^>]*(?:\[|\bSYSTEM\b|\bPUBLIC\b)", re.I | re.S
+    rb"\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+<!DOCTYPE\s++(?!html\b)[^>]*(?:\[|\bSYSTEM\b|\bPUBLIC\b)", re.I | re.S
 )
-_NET = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>)?\s*(?:<!--(?:(?!-->).)*-->\s*)*<net[\s>]", re.DOTALL)
+_NET = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]{0,200}\?>)?\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+<net[\s>]", re.DOTALL
+)
 """OpenVINO's documents, where they declare nothing."""
 _ELEMENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[A-Za-z_!?]")
 

@@ -99,16 +99,39 @@ def formats() -> tuple[Format, ...]:
     return tuple(sorted(found, key=lambda f: f.name))
 
 
+_HOSTILE = (ValueError, OSError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError)
+"""What readers may fail with on hostile bytes."""
+
+
 def examine(job: Job) -> Facts:
     """Judge one piece of bytes by every reading of it. Never raises for what is in the bytes."""
     from nbguard.scanners.kinds.zips import SCANNER as ZIPS
 
     if job.depth > job.limits.depth:
         return unverifiable(job, "unknown", "limits.depth", "Containers are nested more deeply than is followed.")
-    readings = [guarded(job, s.name, s.scan) for s in candidates(job) if s.recognise(job)]
+    readings = [facts for s in candidates(job) if (facts := _read(job, s)) is not None]
     readings.append(guarded(job, "pickle", as_pickle_too) if readings else guarded(job, "pickle", _otherwise))
     readings.append(guarded(job, "zip", ZIPS.embedded))
     return _together(readings)
+
+
+def _read(job: Job, scanner: Scanner) -> Facts | None:
+    """What the scanner finds; None where the bytes are none of its own. Failing at that question is no answer to it."""
+    try:
+        if not scanner.recognise(job):
+            return None
+    except (
+        MemoryError,
+        RecursionError,
+        ValueError,
+        OSError,
+        EOFError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+    ) as error:
+        return unverifiable(job, scanner.name, "format.unrecognised", sentence(error))
+    return guarded(job, scanner.name, scanner.scan)
 
 
 def _otherwise(job: Job) -> Facts:
@@ -122,7 +145,7 @@ def guarded(job: Job, name: str, scan: Callable[[Job], Facts]) -> Facts:
         return scan(job)
     except (MemoryError, RecursionError):
         return unverifiable(job, name, "limits.memory", "Reading it takes more memory than allowed.")
-    except (ValueError, OSError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+    except _HOSTILE as error:
         return unverifiable(job, name, f"{name}.malformed", sentence(error))
 
 

@@ -18,7 +18,7 @@ from nbguard.scanners.facts import Facts
 MAX_HIDDEN = 16 << 20
 """Bytes of one text of the metadata that are looked at for something that is hidden in it."""
 _SCRIPT = re.compile(r"^\s*(?:#!.*\b(?:python|sh|bash|perl|node)\b|(?:import|from)\s+(?:os|sys|subprocess|socket)\b)")
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{16,}={0,2}\s*\Z")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{16,}+={0,2}\s*\Z")
 
 
 class SafetensorsScanner:

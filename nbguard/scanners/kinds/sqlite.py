@@ -14,7 +14,7 @@ from nbguard.scanners.base import Format, Job, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.tables import table
 
-_CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
+_CALL = re.compile(r"(?<!\w)\d*([A-Za-z_]\w*+)\s*\(")
 _VIRTUAL = re.compile(r"create\s+virtual\s+table\b.*?\busing\s+[\"'`\[]?(\w+)", re.IGNORECASE | re.DOTALL)
 MOST_FINDINGS = 20
 
