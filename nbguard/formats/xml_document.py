@@ -42,7 +42,7 @@ _BEGIN = re.compile(
 _DECLARES = re.compile(
     rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<!DOCTYPE\s+(?!html\b)[^>]*(?:\[|\bSYSTEM\b|\bPUBLIC\b)", re.I | re.S
 )
-_NET = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>)?\s*(?:<!--(?:(?!-->).)*-->\s*)*<net[\s>]", re.DOTALL)
+_NET = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<net[\s>]", re.DOTALL)
 """OpenVINO's documents, where they declare nothing."""
 _ELEMENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[A-Za-z_!?]")
 

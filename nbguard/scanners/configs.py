@@ -66,12 +66,22 @@ def perhaps_graph(job: Job) -> bool:
     return False
 
 
+def is_configuration(name: str) -> bool:
+    """Whether libraries look for references in JSON of this name, which a disk may find in other letters too."""
+    name = name.rsplit("/", 1)[-1].lower()
+    return name.endswith(".json") and (name in NAMES or _CONFIGURATION.search(name) is not None)
+
+
 def judge(job: Job) -> Facts | None:
     """Facts of a JSON document; None where it is none. Only configuration files refer to code."""
-    name = job.name.rsplit("/", 1)[-1]
+    name = job.name.rsplit("/", 1)[-1].lower()
     try:
         value = json.loads(job.view.read(0, job.size))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        if is_configuration(name):
+            return unverifiable(job, "json", "json.malformed", "The configuration is nested more deeply than is read.")
+        return None
+    except ValueError:
         if name in NAMES:
             return unverifiable(job, "json", "json.malformed", "The configuration is no JSON that can be read.")
         return None
@@ -90,7 +100,7 @@ def judge(job: Job) -> Facts | None:
             graph = importlib.import_module(module).from_json(job)
             facts.format = "json" if name in NAMES else graph.format
             facts.read_too(graph)
-    if name not in NAMES and not _CONFIGURATION.search(name):
+    if not is_configuration(name):
         return facts
     try:
         _keys(path, value, facts)

@@ -48,7 +48,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
     if opened.kind in ("path", "stream"):
         return
     refused = opened.provenance.get("remote_code") == "refused"
-    pending = [path for path, found in facts.items() if found.format == "json" and found.references]
+    pending = [path for path, found in facts.items() if is_json(found) and found.references]
     seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts)
     while pending:
         path = pending.pop()
@@ -62,7 +62,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
             else:
                 named = _find("py" if kind == "maybe" else kind, where, facts)
             if named is None:
-                if facts[path].format == "json" and not refused and kind != "maybe":
+                if is_json(facts[path]) and not refused and kind != "maybe":
                     _missing(facts[path], path, kind, where)
             elif named not in seen:
                 seen.add(named)
@@ -70,6 +70,11 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
     for path, found in facts.items():
         if found.format == "python" and path not in seen:
             _unreferenced(path, found, opened)
+
+
+def is_json(found: Facts) -> bool:
+    """Whether libraries read the file as a document, whatever else it is."""
+    return "json" in found.format.split("+")
 
 
 def _hub_code(opened: Opened, facts: dict[str, Facts]) -> set[str]:

@@ -26,7 +26,7 @@ MOST_ACTS = 20
 SHELLS = (".sh", ".bash", ".zsh", ".ksh", ".command")
 OTHERS = (".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".js", ".mjs", ".pl", ".rb", ".php", ".lua")
 _CALLS = re.compile(
-    r"^\s*(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty|shutil|urllib|requests|base64)\b", re.M
+    r"^[^\S\n]*(?:import|from)\s+(?:os|sys|subprocess|socket|ctypes|pty|shutil|urllib|requests|base64)\b", re.M
 )
 _SHEBANG = re.compile(
     r"#!\s*\S*?(?:/env\s+(?:-S\s+)?)?(?:[\w.-]*/)*(?P<name>(?:ba|z|da|k|a|fi|c|tc)?sh|python[\d.]*|perl|ruby|node|nodejs"

@@ -31,6 +31,11 @@ _INTERESTING = re.compile(
     rb"|\b(?:_target_|target|loader_module)[\"']?\s*:|^flavors\s*:",
     re.MULTILINE,
 )
+_SPELT = re.compile(
+    rb"\\(?:[xuU][0-9A-Fa-f]{2}|\r?\n)|!\S{0,200}%[0-9A-Fa-f]{2}|(?:^|[{,\[-])[ \t]*\?\s|[{,\s]\*[^\s,\[\]{}]+\s*:",
+    re.MULTILINE,
+)
+"""Ways to spell a key or a tag otherwise: escapes, a key behind `?` with a comment behind it, an alias as a key."""
 _SUFFIXES = (".yaml", ".yml", ".hparams")
 HYPERPYYAML = "hyperpyyaml.load_hyperpyyaml"
 """The loader that takes any text for such a configuration."""
@@ -50,7 +55,7 @@ class ConfiguredScanner:
         if b"\0" in job.head or job.size > yaml_nodes.MAX_BYTES:
             return False
         data = b"" if asked else job.view.read(0, job.size)
-        return asked or bool(_INTERESTING.search(data) or yaml_words.INTERESTING.search(data))
+        return asked or any(p.search(data) for p in (_INTERESTING, _SPELT, yaml_words.INTERESTING))
 
     def scan(self, job: Job) -> Facts:
         try:

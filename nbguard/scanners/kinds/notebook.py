@@ -20,7 +20,7 @@ MAX_NOTEBOOK = 100 << 20
 MAX_CELLS = 10_000
 MAX_CELL = 1 << 20
 _MARK = re.compile(rb"\"nbformat\"\s*:\s*\d")
-_SHELL = re.compile(r"^\s*(?:!!?|%sx\s|%system\s)(.*)$", re.M)
+_SHELL = re.compile(r"^[^\S\n]*(?:!!?|%sx\s|%system\s)(.*)$", re.M)
 _SHELL_CELL = re.compile(r"\s*%%(?:bash|sh|script|system|cmd|!)\b")
 _MAGIC = re.compile(r"^(\s*)(?:[%!?].*|.*\?)$", re.M)
 _EVENT = re.compile(r"<script\b[^>]*>|\bon(?:error|load|mouseover|focus)\s*=|javascript:", re.I)

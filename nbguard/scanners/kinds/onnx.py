@@ -29,8 +29,8 @@ _CUT_OFF = re.compile(rb"\x08[\x01-\x20]\x12[\x01-\x7f][\x20-\x7e]+[\x1a\x22\x3a
 """How exporters begin, with the version of the format and their own name: a model even where the rest is not there."""
 _LANGUAGE = re.compile(rb"\s*<[^<>]{0,200}\bir_version\s*:")
 """How a model begins in ONNX's own language (`onnx/parser.cc`)."""
-_PROTOTXT = re.compile(rb"^\s*ir_version\s*:\s*\d", re.MULTILINE)
-_GRAPH = re.compile(rb"^\s*(?:graph|opset_import)\s*:?\s*\{", re.MULTILINE)
+_PROTOTXT = re.compile(rb"^[ \t\r]*ir_version\s*:\s*\d", re.MULTILINE)
+_GRAPH = re.compile(rb"^[ \t\r]*(?:graph|opset_import)\s*:?\s*\{", re.MULTILINE)
 _JSON = re.compile(rb'"(?:irVersion|ir_version|opsetImport|opset_import)"\s*:')
 _NAMED = (".onnxtxt", ".onnxtext", ".textproto", ".txtpb", ".prototxt", ".pbtxt")
 """What `onnx.load` takes for a model written as text, by its name (`onnx/serialization.py`)."""

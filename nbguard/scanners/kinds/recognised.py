@@ -83,7 +83,7 @@ def _which(job: Job) -> tuple[str, str] | None:
     for magic, called in _NATIVE:
         if head.startswith(magic) and (magic != b"MZ" or _is_pe(head)):
             return "native", called
-    if _BYTECODE.match(head) and (
+    if (_BYTECODE.match(head) and b"\0" in head[:16]) and (
         job.suffix in (".pyc", ".pyo") or (head[3:4] == b"\n" and head[1:2] in (b"\r", b"\x0c", b"\x0d", b"\x0e"))
     ):
         return "native", "compiled Python"
