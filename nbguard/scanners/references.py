@@ -49,7 +49,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
         return
     refused = opened.provenance.get("remote_code") == "refused"
     pending = [path for path, found in facts.items() if is_json(found) and found.references]
-    seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts)
+    seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts) | _served(facts)
     while pending:
         path = pending.pop()
         for reference in facts[path].references:
@@ -91,6 +91,12 @@ def _model_code(facts: dict[str, Facts]) -> set[str]:
     folders = tuple(r.removeprefix("below:").rstrip("/") + "/" for r in named if r.startswith("below:"))
     files = {r.removeprefix("py:") for r in named if r.startswith("py:")}
     return {p for p, f in facts.items() if f.format == "python" and (p in files or (folders and p.startswith(folders)))}
+
+
+def _served(facts: dict[str, Facts]) -> set[str]:
+    """What a configuration of Triton has its server run in the place of `model.py`, in any version's folder."""
+    named = {r.removeprefix("served:") for f in facts.values() for r in f.references if r.startswith("served:")}
+    return {p for p, f in facts.items() if named and f.format == "python" and PurePosixPath(p).name in named}
 
 
 def _own(kind: str, where: str, opened: Opened) -> tuple[str, str]:

@@ -134,6 +134,15 @@ SAMPLES = (
     Sample("spacy/callback", "spacy-config", written("config.cfg", spacy_callback), ("review",),
            rule="spacy.registered", trick="A function of another package runs when the language is made.",
            needs=("spacy",)),
+    Sample("spacy/block-elsewhere", "spacy-config",
+           written("config.cfg", spacy_with('[components.x]\nfactory = "sentencizer"\npunct_chars = ${vars.own}\n'
+                                            '[vars]\n[vars.own]\n@misc = "own.acts.v1"\n')),
+           ("review",), rule="spacy.registered", trick="The block with the call is taken over from another place.",
+           needs=("spacy",)),
+    Sample("spacy/call-in-a-value", "spacy-config",
+           written("config.cfg", spacy_with('[components.x]\nfactory = "sentencizer"\n'
+                                            'punct_chars = {"@misc": "own.acts.v1"}\n')),
+           ("review",), rule="spacy.registered", trick="The call stands in a value.", needs=("spacy",)),
     Sample("spacy/component", "spacy-config",
            written("config.cfg", spacy_with('[components.x]\nfactory = "own.thing"\nsource = "/tmp/other"\n')),
            ("review",), rule="spacy.source", trick="A component comes from another pipeline.", needs=("spacy",)),
