@@ -8,7 +8,9 @@ model, and are inert unless they act.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from nbguard.artifact.imports import import_closure
 from nbguard.artifact.model import NotScanned
@@ -41,6 +43,15 @@ _LOOKED_FOR = (
     "custom.py",
 )
 """How files are called that libraries or their users import by name (`custom_generate/generate.py`, `handler.py`)."""
+
+
+_BESIDE: dict[str, Any] = {
+    "severity": Severity.LOW,
+    "message": "This Python code lies beside the model, and nothing in it names it.",
+    "meaning": "Loading the model does not run it. Whoever runs or imports it gives it all their rights.",
+    "remedy": "Read it before you run it.",
+}
+"""What `code.remote` says of a file that no load reaches."""
 
 
 def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
@@ -172,3 +183,4 @@ def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
         found.verdict = Verdict.REVIEW
     elif found.verdict <= Verdict.REVIEW:
         found.references.append("py:unreferenced")
+        found.findings = [replace(f, **_BESIDE) if f.rule == "code.remote" else f for f in found.findings]

@@ -328,3 +328,13 @@ def test_a_module_among_the_storages_of_a_checkpoint_is_looked_at(tmp_path: Path
         archive.writestr("own/__init__.py", "from . import data\n")
         archive.writestr("own/data/__init__.py", "open('nbguard-marker', 'w').write('ran')\n")
     assert nbguard.scan(str(place)).verdict is Verdict.DANGER
+
+
+def test_code_that_nothing_names_is_not_told_as_code_that_a_load_runs(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
+    (tmp_path / "train.py").write_text("import json\n\ndef train():\n    return json\n")
+    report = nbguard.scan(str(tmp_path))
+    assert report.verdict is Verdict.SAFE
+    (told,) = report.findings
+    assert "nothing in it names it" in told.message
+    assert "trust_remote_code" not in told.meaning + told.remedy
