@@ -46,7 +46,9 @@ _GRAPHS = (
     (frozenset({"itemInfoEntries"}), "nbguard.scanners.kinds.coreml"),
 )
 """Names that are in every document of a format that is JSON too, and who judges these (`from_json`)."""
-_PERHAPS_GRAPH = re.compile(rb'"(?:base_code|arg_nodes|heads|itemInfoEntries)"\s*:|\\u00[4-7]')
+_PERHAPS_GRAPH = re.compile(
+    rb'"(?:base_code|arg_nodes|heads|itemInfoEntries|irVersion|ir_version|opsetImport|opset_import)"\s*:|\\u00[4-7]'
+)
 """In a document that is too large to be taken apart: the names above, or a letter written in a way that hides names."""
 _CLASS = re.compile(r"(?:([\w.-]+/[\w.-]+)--)?([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)\Z")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+\Z", re.ASCII)

@@ -16,7 +16,8 @@ from nbguard.scanners.facts import Facts
 
 MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""Delete, 0x7f, is none of them: vocabularies hold it, and writers of JSON write it as it is."""
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
 _TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z", re.I)
 """Where transformers looks for templates (`utils/hub.py`, `CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`)."""

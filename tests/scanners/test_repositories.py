@@ -338,3 +338,14 @@ def test_code_that_nothing_names_is_not_told_as_code_that_a_load_runs(tmp_path: 
     (told,) = report.findings
     assert "nothing in it names it" in told.message
     assert "trust_remote_code" not in told.meaning + told.remedy
+
+
+def test_a_vocabulary_with_the_character_delete_is_text(tmp_path: Path) -> None:
+    for name, data in (("tokenizer.json", b'{"a": "\x7f"}'), ("vocab.txt", b"a\n\x7f\n")):
+        job = Job(name, BytesView(data), Limits(), Budget(1 << 20, 100))
+        assert examine(job).verdict is Verdict.SAFE
+
+
+def test_the_file_of_mlflow_counts_in_any_letters(tmp_path: Path) -> None:
+    (tmp_path / "mlmodel").write_text("flavors:\n  python_function:\n    loader_module: antigravity\n")
+    assert nbguard.scan(str(tmp_path)).verdict is Verdict.DANGER

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.other import MAX_TEXT
 from nbguard.scanners.tables import table
 
 MAX_BYTES = 4 << 20
@@ -35,9 +36,11 @@ class SpacyConfigScanner:
     name = "spacy-config"
 
     def recognise(self, job: Job) -> bool:
-        return job.suffix == ".cfg" and job.size <= MAX_BYTES and bool(_NLP.search(job.view.read(0, job.size)))
+        return job.suffix == ".cfg" and job.size <= MAX_TEXT and bool(_NLP.search(job.view.read(0, job.size)))
 
     def scan(self, job: Job) -> Facts:
+        if job.size > MAX_BYTES:
+            return unverifiable(job, self.name, "spacy.config", "The configuration is larger than any real one.")
         parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=True)
         parser.optionxform = str  # type: ignore[assignment, method-assign]
         try:

@@ -25,7 +25,7 @@ class TritonScanner:
     name = "triton-config"
 
     def recognise(self, job: Job) -> bool:
-        return job.name.rsplit("/", 1)[-1] == NAME and b"\0" not in job.head
+        return job.name.rsplit("/", 1)[-1].lower() == NAME and b"\0" not in job.head
 
     def scan(self, job: Job) -> Facts:
         try:
