@@ -271,7 +271,7 @@ def relative_imports(source: bytes) -> set[str]:
     return found
 
 
-_IMPORTS = re.compile(rb"^\s*from\s+\.([\w.]+)\s+import", re.MULTILINE)
+_IMPORTS = re.compile(rb"^[^\S\n]*from\s+\.([\w.]+)\s+import", re.MULTILINE)
 """As `dynamic_module_utils.get_relative_imports`; the syntax alone would miss what stands in text that is run later."""
 GENERATE = "custom_generate/generate.py"
 """Run by `from_pretrained` itself where code is trusted (`generation/utils.py`, `load_custom_generate`)."""

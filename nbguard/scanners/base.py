@@ -91,6 +91,15 @@ class Job:
     def head(self) -> bytes:
         return self.view.read(0, HEAD)
 
+    @cached_property
+    def begins(self) -> bytes:
+        """The first byte of a text that is no space; empty where there is none. Readers of JSON skip any number."""
+        piece, at = self.head.removeprefix(b"\xef\xbb\xbf"), len(self.head)
+        while not (rest := piece.lstrip(b" \t\r\n")) and at < self.size:
+            piece = self.view.read(at, HEAD)
+            at += HEAD
+        return rest[:1]
+
     @property
     def size(self) -> int:
         return self.view.size

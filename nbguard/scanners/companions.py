@@ -117,7 +117,7 @@ def settle(opened: Opened, facts: dict[str, Facts]) -> None:
     """Take what a model claims for the data that it is.
 
     What is known as something else stays that, whoever claims it. In a folder, where other loaders open files too, only
-    what nobody knows is taken for data.
+    what was read to its end and is known to nobody is taken for data: not what the scanner broke off at.
     """
     alone = opened.kind in ("path", "stream")
     for file in opened.files:
@@ -138,7 +138,7 @@ def settle(opened: Opened, facts: dict[str, Facts]) -> None:
             if (
                 kind == _CLAIM
                 and facts[path].verdict is Verdict.UNVERIFIABLE
-                and (alone or facts[path].format == "unknown")
+                and (_looked_at(facts[path]) if alone else _only_unknown(facts[path]))
             ):
                 facts[path] = Facts(
                     format="raw-data",
@@ -147,6 +147,15 @@ def settle(opened: Opened, facts: dict[str, Facts]) -> None:
                     containers={path: "raw-data"},
                     blocks=[("", 0, claimed.size, "raw")],
                 )
+
+
+def _looked_at(found: Facts) -> bool:
+    return "source.changed" not in {f.rule for f in found.findings}
+
+
+def _only_unknown(found: Facts) -> bool:
+    """Whether that nobody knows the format is all that there is to say."""
+    return found.format == "unknown" and {f.rule for f in found.findings} <= {"format.unknown"}
 
 
 __all__ = ["beside", "claim", "data_files", "open_below", "plain_location", "settle"]

@@ -33,16 +33,16 @@ def findings(path: str, value: Any, beside: frozenset[str] = frozenset()) -> lis
     if (
         isinstance(value, dict | list)
         and len(value) > MAX_NAMES
-        and path.rpartition("/")[2] in (*INDEXES, "modules.json")
+        and path.rpartition("/")[2].lower() in (*INDEXES, "modules.json")
     ):
         out.append(_too_many(path))
-    for number, (place, name) in enumerate(_named(path.rpartition("/")[2], value)):
+    for number, (place, name) in enumerate(_named(path.rpartition("/")[2].lower(), value)):
         if number >= MAX_NAMES:
             break
         judged = judge_class(name)
         if judged.level != "free":
             out.append(_finding(path, place, name, judged.level, judged.why))
-    for place, library, name in _components(path.rpartition("/")[2], value):
+    for place, library, name in _components(path.rpartition("/")[2].lower(), value):
         installed = library.partition(".")[0] in sys.stdlib_module_names
         if why := judge_component(library, name, installed=installed):
             out.append(_finding(path, place, f"{library}.{name}", "never", why))

@@ -55,7 +55,7 @@ def judge(path: str, value: Any) -> list[Said]:
     Raises:
         TooMuchError: it holds more than `MAX_NODES` values.
     """
-    name = path.rpartition("/")[2]
+    name = path.rpartition("/")[2].lower()
     found: dict[tuple[str, str, str], Said] = {}
     worst = Verdict.SAFE
     for parents, key, inner in walk(value):

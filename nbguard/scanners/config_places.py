@@ -26,7 +26,7 @@ SPEAKERS = "speaker_embeddings_path.json"
 def findings(path: str, value: Any) -> list[tuple[Finding, Verdict]]:
     """What is to be said of the places in one document."""
     out: list[tuple[Finding, Verdict]] = []
-    for where, place in _places(path.rpartition("/")[2], value):
+    for where, place in _places(path.rpartition("/")[2].lower(), value):
         if leads_out(place):
             out.append(_outside(path, where, place))
         if len(out) >= MAX_FINDINGS:

@@ -46,7 +46,9 @@ _GRAPHS = (
     (frozenset({"itemInfoEntries"}), "nbguard.scanners.kinds.coreml"),
 )
 """Names that are in every document of a format that is JSON too, and who judges these (`from_json`)."""
-_PERHAPS_GRAPH = re.compile(rb'"(?:base_code|arg_nodes|heads|itemInfoEntries)"\s*:|\\u00[4-7]')
+_PERHAPS_GRAPH = re.compile(
+    rb'"(?:base_code|arg_nodes|heads|itemInfoEntries|irVersion|ir_version|opsetImport|opset_import)"\s*:|\\u00[4-7]'
+)
 """In a document that is too large to be taken apart: the names above, or a letter written in a way that hides names."""
 _CLASS = re.compile(r"(?:([\w.-]+/[\w.-]+)--)?([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)\Z")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+\Z", re.ASCII)
@@ -66,12 +68,22 @@ def perhaps_graph(job: Job) -> bool:
     return False
 
 
+def is_configuration(name: str) -> bool:
+    """Whether libraries look for references in JSON of this name, which a disk may find in other letters too."""
+    name = name.rsplit("/", 1)[-1].lower()
+    return name.endswith(".json") and (name in NAMES or _CONFIGURATION.search(name) is not None)
+
+
 def judge(job: Job) -> Facts | None:
     """Facts of a JSON document; None where it is none. Only configuration files refer to code."""
-    name = job.name.rsplit("/", 1)[-1]
+    name = job.name.rsplit("/", 1)[-1].lower()
     try:
         value = json.loads(job.view.read(0, job.size))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        if is_configuration(name):
+            return unverifiable(job, "json", "json.malformed", "The configuration is nested more deeply than is read.")
+        return None
+    except ValueError:
         if name in NAMES:
             return unverifiable(job, "json", "json.malformed", "The configuration is no JSON that can be read.")
         return None
@@ -90,7 +102,7 @@ def judge(job: Job) -> Facts | None:
             graph = importlib.import_module(module).from_json(job)
             facts.format = "json" if name in NAMES else graph.format
             facts.read_too(graph)
-    if name not in NAMES and not _CONFIGURATION.search(name):
+    if not is_configuration(name):
         return facts
     try:
         _keys(path, value, facts)

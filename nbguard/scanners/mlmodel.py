@@ -37,6 +37,11 @@ _LISTS = ("components", "code_paths", "extra_files", "requirements_file")
 """Keys that hold several."""
 
 
+def is_one(name: str) -> bool:
+    """Whether a file has MLflow's own name, which some disks find in other letters too."""
+    return name.rsplit("/", 1)[-1].lower() == NAME.lower()
+
+
 def judge(job: Job, found: Reading, facts: Facts) -> None:
     """Add what loading the model would import and open."""
     document = found.value if isinstance(found.value, dict) else {}

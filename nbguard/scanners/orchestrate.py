@@ -22,6 +22,7 @@ from nbguard.scanners.base import Limits
 from nbguard.scanners.companions import settle
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
+from nbguard.scanners.other import looked_for
 from nbguard.scanners.pool import POOL, Wanted, scan_files, unread
 from nbguard.scanners.references import resolve
 from nbguard.scanners.sentences import summary
@@ -210,6 +211,8 @@ def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) 
     if opened.kind in ("path", "stream"):
         return path != opened.files[0].path and path not in facts[opened.files[0].path].companions
     name = PurePosixPath(path).name.lower()
+    if looked_for(path):
+        return False
     if found.format in ("media", "tensorboard"):
         return True
     if found.format in BESIDE:

@@ -16,12 +16,13 @@ from nbguard.scanners.facts import Facts
 
 MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""Delete, 0x7f, is none of them: vocabularies hold it, and writers of JSON write it as it is."""
 MAX_SCRIPT = 1 << 20
 """Bytes of a text that is read as Python, where it looks like that."""
 _CALLS = re.compile(rb"\b(?:import|exec|eval|compile|__import__|getattr)\b")
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
-_TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z")
+_TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z", re.I)
 """Where transformers looks for templates (`utils/hub.py`, `CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`)."""
 _RUN = re.compile(r"[A-Za-z0-9+/]{120,200000}={0,2}")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
@@ -89,8 +90,6 @@ def _latin(job: Job) -> bool:
 
 
 def _text(job: Job) -> Facts:
-    from nbguard.scanners import configs
-
     if job.head.startswith(_LFS_POINTER):
         return unverifiable(
             job,
@@ -109,26 +108,57 @@ def _text(job: Job) -> Facts:
             meaning="No loader of such files can read it; what another program would make of it cannot be said.",
             remedy="Check that the download is complete: error pages are often saved under the model's name.",
         )
-    stripped = job.head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if stripped[:1] in (b"{", b"["):
-        if job.size <= configs.MAX_JSON:
-            found = configs.judge(job)
-            if found is not None:
-                return found
-        elif job.suffix == ".json" and job.name.rsplit("/", 1)[-1] in configs.NAMES:
-            return unverifiable(job, "json", "json.size", "The configuration is larger than any real one.")
-        elif configs.perhaps_graph(job):
-            return unverifiable(job, "json", "json.size", "A document with parts of a model is larger than is read.")
-    facts = plain(job, "text")
-    if _TEMPLATE.search(job.name):
-        from nbguard.scanners import templates
-
-        facts = plain(job, "jinja-template")
-        source = job.view.read(0, job.size).decode("utf-8", "surrogateescape")
-        templates.judge(job, source, "", facts, pin=False)
+    found = _json(job)
+    if found is not None:
+        return found
+    facts = _template(job) if _TEMPLATE.search(job.name) else plain(job, "text")
     if job.suffix not in _DOCUMENTS:
         _hidden(job, facts)
     return facts
+
+
+def _json(job: Job) -> Facts | None:
+    """Facts of a JSON document; None where it is none, or is only text for whoever opens it."""
+    from nbguard.scanners import configs
+
+    if job.begins not in (b"{", b"["):
+        return None
+    if job.size <= configs.MAX_JSON:
+        return configs.judge(job)
+    if configs.is_configuration(job.name):
+        return unverifiable(job, "json", "json.size", "The configuration is larger than any real one.")
+    if configs.perhaps_graph(job):
+        return unverifiable(job, "json", "json.size", "A document with parts of a model is larger than is read.")
+    return None
+
+
+def _template(job: Job) -> Facts:
+    from nbguard.scanners import templates
+
+    facts = plain(job, "jinja-template")
+    source = job.view.read(0, job.size).decode("utf-8", "surrogateescape")
+    templates.judge(job, source, "", facts, pin=False)
+    return facts
+
+
+def looked_for(name: str) -> bool:
+    """Whether libraries open a file of this name by themselves, for a configuration or a chat template."""
+    from nbguard.scanners import configs
+
+    return _TEMPLATE.search(name) is not None or configs.is_configuration(name)
+
+
+def words_too(job: Job) -> Facts:
+    """What a library finds in bytes that have the mark of another format too; nothing where that is nothing to tell.
+
+    `{"abftyp": 0, "auto_map": …}` has the mark of a film, and whatever has the name of a configuration is read as one.
+    """
+    found = None
+    if _TEMPLATE.search(job.name) and job.size <= MAX_TEXT:
+        found = _template(job)
+    elif job.suffix == ".json":
+        found = _json(job)
+    return found if found is not None and (found.findings or found.references) else Facts(format="")
 
 
 def _hidden(job: Job, facts: Facts) -> None:

@@ -8,7 +8,9 @@ model, and are inert unless they act.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from nbguard.artifact.imports import import_closure
 from nbguard.artifact.model import NotScanned
@@ -45,14 +47,23 @@ _LOOKED_FOR = (
 """How files are called that libraries or their users import by name (`custom_generate/generate.py`, `handler.py`)."""
 
 
+_BESIDE: dict[str, Any] = {
+    "severity": Severity.LOW,
+    "message": "This Python code lies beside the model, and nothing in it names it.",
+    "meaning": "Loading the model does not run it. Whoever runs or imports it gives it all their rights.",
+    "remedy": "Read it before you run it.",
+}
+"""What `code.remote` says of a file that no load reaches."""
+
+
 def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
     """Follow the references; what is named and not there makes the file that names it unverifiable."""
     if opened.kind in ("path", "stream"):
         return
     refused = opened.provenance.get("remote_code") == "refused"
-    pending = [path for path, found in facts.items() if found.format == "json" and found.references]
+    pending = [path for path, found in facts.items() if is_json(found) and found.references]
     pending += [path for path, found in facts.items() if found.format == "python" and _looked_for(path, opened)]
-    seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts)
+    seen: set[str] = set(pending) | _hub_code(opened, facts) | _model_code(facts) | _served(facts)
     while pending:
         path = pending.pop()
         for reference in facts[path].references:
@@ -71,7 +82,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
             if named is None:
                 if facts[path].format == "python":
                     _not_there(facts[path], path, where, facts)
-                elif facts[path].format == "json" and not refused and kind != "maybe":
+                elif is_json(facts[path]) and not refused and kind != "maybe":
                     _missing(facts[path], path, kind, where)
             elif named not in seen:
                 seen.add(named)
@@ -79,6 +90,11 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
     for path, found in facts.items():
         if found.format == "python" and path not in seen:
             _unreferenced(path, found, opened)
+
+
+def is_json(found: Facts) -> bool:
+    """Whether libraries read the file as a document, whatever else it is."""
+    return "json" in found.format.split("+")
 
 
 def _hub_code(opened: Opened, facts: dict[str, Facts]) -> set[str]:
@@ -95,6 +111,12 @@ def _model_code(facts: dict[str, Facts]) -> set[str]:
     folders = tuple(r.removeprefix("below:").rstrip("/") + "/" for r in named if r.startswith("below:"))
     files = {r.removeprefix("py:") for r in named if r.startswith("py:")}
     return {p for p, f in facts.items() if f.format == "python" and (p in files or (folders and p.startswith(folders)))}
+
+
+def _served(facts: dict[str, Facts]) -> set[str]:
+    """What a configuration of Triton has its server run in the place of `model.py`, in any version's folder."""
+    named = {r.removeprefix("served:") for f in facts.values() for r in f.references if r.startswith("served:")}
+    return {p for p, f in facts.items() if named and f.format == "python" and PurePosixPath(p).name in named}
 
 
 def _own(kind: str, where: str, opened: Opened) -> tuple[str, str]:
@@ -191,3 +213,4 @@ def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
         found.verdict = Verdict.REVIEW
     elif found.verdict <= Verdict.REVIEW:
         found.references.append("py:unreferenced")
+        found.findings = [replace(f, **_BESIDE) if f.rule == "code.remote" else f for f in found.findings]

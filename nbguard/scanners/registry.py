@@ -17,6 +17,7 @@ from nbguard.scanners import kinds
 from nbguard.scanners.base import Format, Job, Scanner, unverifiable
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.other import judge as judge_other
+from nbguard.scanners.other import words_too
 from nbguard.scanners.streams import as_pickle_too, scan_pickles
 from nbguard.scanners.tables import table
 
@@ -110,7 +111,10 @@ def examine(job: Job) -> Facts:
     if job.depth > job.limits.depth:
         return unverifiable(job, "unknown", "limits.depth", "Containers are nested more deeply than is followed.")
     readings = [facts for s in candidates(job) if (facts := _read(job, s)) is not None]
-    readings.append(guarded(job, "pickle", as_pickle_too) if readings else guarded(job, "pickle", _otherwise))
+    if readings:
+        readings += [guarded(job, "pickle", as_pickle_too), guarded(job, "json", words_too)]
+    else:
+        readings.append(guarded(job, "pickle", _otherwise))
     readings.append(guarded(job, "zip", ZIPS.embedded))
     return _together(readings)
 

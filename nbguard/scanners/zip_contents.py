@@ -10,6 +10,7 @@ the same, since a payload that runs is worse than a doubt.
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import java, keras
 from nbguard.scanners.members import is_marker
 
+_STORAGE = re.compile(r"[\w-]+")
+"""How PyTorch calls a storage: by a number. What has an ending, `data/__init__.py` say, is for some other loader."""
 MAX_STORED = 16 << 20
 """Bytes; larger stored members of unknown zips are looked at where they lie instead of being copied."""
 
@@ -115,7 +118,7 @@ def _torch_zip(job: Job, directory: ZipDirectory, facts: Facts) -> None:
     storages = nbytes = 0
     for entry in directory.entries:
         local = entry.name.partition("/")[2]
-        bulk = local.startswith("data/") and "/" not in local[5:]
+        bulk = local.startswith("data/") and _STORAGE.fullmatch(local[5:]) is not None
         if not bulk or (not entry.guessed and _begins(job, entry) == npy.MAGIC):
             _member(job, entry, facts, container="torch-zip" if local.lower() == "data.pkl" else "")
             continue

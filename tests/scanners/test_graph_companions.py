@@ -12,10 +12,13 @@ from sample_set import samples
 from sample_set.ncnn import TEXT
 
 import nbguard
+from nbguard.artifact.sources import open_path
 from nbguard.formats.view import BytesView
 from nbguard.report.model import Verdict
 from nbguard.scanners import configs
 from nbguard.scanners.base import Budget, Job, Limits
+from nbguard.scanners.companions import claim, settle
+from nbguard.scanners.facts import Facts
 
 
 def files(place: Path) -> dict[str, str]:
@@ -69,3 +72,17 @@ def test_names_of_graphs_in_documents_too_large_to_be_read(text: bytes, expected
     limits = Limits()
     job = Job("m.json", BytesView(text), limits, Budget(limits.unpacked, limits.members))
     assert configs.perhaps_graph(job) is expected
+
+
+@pytest.mark.parametrize("rule", ["worker.time", "worker.crashed", "source.changed", "limits.memory"])
+def test_a_file_at_which_the_scanner_broke_off_is_no_data_whoever_claims_it(tmp_path: Path, rule: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"who knows")
+    broken = Facts(format="unknown")
+    broken.unverifiable(rule, "pytorch_model.bin", "", "It was not read to its end.")
+    graph = Facts(format="onnx")
+    claim(graph, "pytorch_model.bin", 4)
+    facts = {"model.onnx": graph, "pytorch_model.bin": broken}
+    with open_path(str(tmp_path)) as opened:
+        settle(opened, facts)
+    assert facts["pytorch_model.bin"].verdict is Verdict.UNVERIFIABLE

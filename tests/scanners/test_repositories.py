@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,7 +150,7 @@ def test_and_that_is_told(tmp_path: Path) -> None:
     assert "config.outside" in {f.rule for f in report.findings}
 
 
-ACTING = [s for s in samples() if s.loads is not None and s.name.partition("/")[0] in ("chat", "yaml")]
+ACTING = [s for s in samples() if s.loads is not None and s.name.partition("/")[0] in ("chat", "repo", "yaml")]
 
 
 @pytest.mark.parametrize("sample", ACTING, ids=lambda s: s.name)
@@ -309,3 +311,40 @@ def test_what_is_made_to_take_long_does_not(name: str, data: bytes) -> None:
 def test_files_with_names_of_their_own_are_recognised_by_what_is_in_them(tmp_path: Path) -> None:
     place = written("modelfile.txt", lambda: b"a model file\n")(tmp_path)
     assert nbguard.scan(str(place)).files[0].format == "text"
+
+
+def test_the_file_that_triton_runs_counts_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "own.py").write_text("open('nbguard-marker', 'w').write('ran')\n")
+    (tmp_path / "config.pbtxt").write_text('name: "m"\nbackend: "python"\ndefault_model_filename: "own.py"\n')
+    assert nbguard.scan(str(tmp_path)).verdict is Verdict.DANGER
+
+
+def test_a_module_among_the_storages_of_a_checkpoint_is_looked_at(tmp_path: Path) -> None:
+    place = tmp_path / "own-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("own/data.pkl", pickle.dumps({}))
+        archive.writestr("own/__init__.py", "from . import data\n")
+        archive.writestr("own/data/__init__.py", "open('nbguard-marker', 'w').write('ran')\n")
+    assert nbguard.scan(str(place)).verdict is Verdict.DANGER
+
+
+def test_code_that_nothing_names_is_not_told_as_code_that_a_load_runs(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
+    (tmp_path / "train.py").write_text("import json\n\ndef train():\n    return json\n")
+    report = nbguard.scan(str(tmp_path))
+    assert report.verdict is Verdict.SAFE
+    (told,) = report.findings
+    assert "nothing in it names it" in told.message
+    assert "trust_remote_code" not in told.meaning + told.remedy
+
+
+def test_a_vocabulary_with_the_character_delete_is_text(tmp_path: Path) -> None:
+    for name, data in (("tokenizer.json", b'{"a": "\x7f"}'), ("vocab.txt", b"a\n\x7f\n")):
+        job = Job(name, BytesView(data), Limits(), Budget(1 << 20, 100))
+        assert examine(job).verdict is Verdict.SAFE
+
+
+def test_the_file_of_mlflow_counts_in_any_letters(tmp_path: Path) -> None:
+    (tmp_path / "mlmodel").write_text("flavors:\n  python_function:\n    loader_module: antigravity\n")
+    assert nbguard.scan(str(tmp_path)).verdict is Verdict.DANGER

@@ -25,40 +25,45 @@ from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.config_keys import TooMuchError, leads_out
 from nbguard.scanners.dotted import Judgement, judge
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.other import MAX_TEXT
 
 _INTERESTING = re.compile(
     rb"!(?:new|name|apply|applyref|module|include|copy|ref|tuple|list)\b|!!python|tag:yaml\.org,2002:python|%TAG|!<"
     rb"|\b(?:_target_|target|loader_module)[\"']?\s*:|^flavors\s*:",
     re.MULTILINE,
 )
+_SPELT = re.compile(
+    rb"\\(?:[xuU][0-9A-Fa-f]{2}|\r?\n)|!\S{0,200}%[0-9A-Fa-f]{2}|(?:^|[{,\[-])[ \t]*\?\s|[{,\s]\*[^\s,\[\]{}]+\s*:",
+    re.MULTILINE,
+)
+"""Ways to spell a key or a tag otherwise: escapes, a key behind `?` with a comment behind it, an alias as a key."""
 _SUFFIXES = (".yaml", ".yml", ".hparams")
 HYPERPYYAML = "hyperpyyaml.load_hyperpyyaml"
 """The loader that takes any text for such a configuration."""
 _ACTS = {"!new": "makes an object of", "!apply": "calls", "!applyref": "calls", "!name": "takes", "!module": "imports"}
 _HARMLESS = ("!ref", "!copy", "!tuple", "!list", "!include")
 MOST_FINDINGS = 60
+_PIECE, _OVERLAP = 4 << 20, 1 << 12
 
 
 class ConfiguredScanner:
     name = "yaml"
 
     def recognise(self, job: Job) -> bool:
-        base = job.name.rsplit("/", 1)[-1]
-        asked = base == mlmodel.NAME or job.loader == HYPERPYYAML
+        asked = mlmodel.is_one(job.name) or job.loader == HYPERPYYAML
         if not asked and job.suffix not in _SUFFIXES:
             return False
-        if b"\0" in job.head or job.size > yaml_nodes.MAX_BYTES:
+        if b"\0" in job.head or job.size > MAX_TEXT:
             return False
-        data = b"" if asked else job.view.read(0, job.size)
-        return asked or bool(_INTERESTING.search(data) or yaml_words.INTERESTING.search(data))
+        return asked or _has(job, (_INTERESTING, _SPELT, yaml_words.INTERESTING))
 
     def scan(self, job: Job) -> Facts:
         try:
-            found = yaml_nodes.read(job.view.read(0, job.size))
+            found = yaml_nodes.read(job.view.read(0, min(job.size, yaml_nodes.MAX_BYTES + 1)))
         except (ValueError, RecursionError) as error:
             return unverifiable(job, "yaml", "yaml.malformed", f"This configuration cannot be read: {error}.")
         facts = plain(job, "yaml")
-        if job.name.rsplit("/", 1)[-1] == mlmodel.NAME:
+        if mlmodel.is_one(job.name):
             facts.format = "mlmodel"
             if not job.member:
                 facts.containers[job.path] = "mlmodel"
@@ -86,6 +91,15 @@ class ConfiguredScanner:
 
 
 SCANNER = ConfiguredScanner()
+
+
+def _has(job: Job, wanted: tuple[re.Pattern[bytes], ...]) -> bool:
+    """Whether one of these stands in it, piece by piece: what is too large to be taken apart is no text for that."""
+    for at in range(0, job.size, _PIECE):
+        data = job.view.read(at, _PIECE + _OVERLAP)
+        if any(pattern.search(data) for pattern in wanted):
+            return True
+    return False
 
 
 def _words(job: Job, value: Any, facts: Facts) -> None:

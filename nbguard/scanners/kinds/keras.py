@@ -36,7 +36,7 @@ class KerasConfigScanner:
     name = "keras-config"
 
     def recognise(self, job: Job) -> bool:
-        if job.head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{" or job.size > MAX_CONFIG or job.container == "keras":
+        if job.begins != b"{" or job.size > MAX_CONFIG or job.container == "keras":
             return False
         if job.name.endswith(_INDEX):
             return True

@@ -15,16 +15,20 @@ from __future__ import annotations
 import configparser
 import json
 import re
+from collections.abc import Iterator
 
 from nbguard.report.model import Finding, Severity, Verdict
 from nbguard.scanners.base import Format, Job, plain, unverifiable
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.other import MAX_TEXT
 from nbguard.scanners.tables import table
 
 MAX_BYTES = 4 << 20
 _NLP = re.compile(rb"^\[nlp\]\s*$", re.MULTILINE)
 _FILLED = re.compile(r"(?:nlp|components)(?:\.|$)")
 """Blocks that are filled in when a pipeline is loaded."""
+_BLOCK = re.compile(r"\$\{\s*([\w.@-]{1,200})\s*\}")
+MOST_BLOCKS = 1_000
 _FACTORY = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -32,9 +36,11 @@ class SpacyConfigScanner:
     name = "spacy-config"
 
     def recognise(self, job: Job) -> bool:
-        return job.suffix == ".cfg" and job.size <= MAX_BYTES and bool(_NLP.search(job.view.read(0, job.size)))
+        return job.suffix == ".cfg" and job.size <= MAX_TEXT and bool(_NLP.search(job.view.read(0, job.size)))
 
     def scan(self, job: Job) -> Facts:
+        if job.size > MAX_BYTES:
+            return unverifiable(job, self.name, "spacy.config", "The configuration is larger than any real one.")
         parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=True)
         parser.optionxform = str  # type: ignore[assignment, method-assign]
         try:
@@ -44,11 +50,17 @@ class SpacyConfigScanner:
                 job, "spacy-config", "spacy.config", f"The configuration cannot be read: {str(error)[:150]}."
             )
         facts = plain(job, "spacy-config")
+        taken = _taken(parser)
         for section in parser.sections():
+            filled = _FILLED.match(section) is not None or any(
+                section == block or section.startswith(f"{block}.") for block in taken
+            )
             for key, raw in parser.items(section):
+                for registry, name in _promises(key, raw) if filled else ():
+                    _registered(job, facts, section, registry, name)
                 if key.startswith("@"):
-                    _registered(job, facts, section, key[1:], _text(raw))
-                elif key in ("factory", "source") and section.startswith("components."):
+                    continue
+                if key in ("factory", "source") and section.startswith("components."):
                     _component(job, facts, section, key, _text(raw))
         return facts
 
@@ -68,6 +80,34 @@ FORMATS = (
 )
 
 
+def _taken(parser: configparser.ConfigParser) -> set[str]:
+    """Blocks that others take over as a whole (`model = ${vars.tok2vec}`): they are filled in where these are.
+
+    All that is named counts, wherever: a block may be taken by way of one that is not filled in itself.
+    """
+    values = [raw for section in parser.sections() for _, raw in parser.items(section)]
+    return {name for raw in values for name in _BLOCK.findall(raw)[:MOST_BLOCKS]}
+
+
+def _promises(key: str, raw: str) -> Iterator[tuple[str, str]]:
+    """(registry, name) of every function that a value has called: `@key = name`, or within a value that is JSON."""
+    if key.startswith("@"):
+        yield key[1:], _text(raw)
+    if "@" not in raw and "\\u" not in raw:
+        return
+    try:
+        pending = [json.loads(raw)]
+    except (ValueError, RecursionError):
+        return
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            yield from ((str(k)[1:], str(v)) for k, v in part.items() if str(k).startswith("@"))
+            pending += part.values()
+        elif isinstance(part, list):
+            pending += part
+
+
 def _text(raw: str) -> str:
     try:
         value = json.loads(raw)
@@ -79,8 +119,6 @@ def _text(raw: str) -> str:
 def _registered(job: Job, facts: Facts, section: str, registry: str, name: str) -> None:
     words = table("frameworks")["registered"]
     own = any(name == p or (p.endswith(".") and name.startswith(p)) for p in words["prefixes"])
-    if not _FILLED.match(section):
-        return
     if own and (registry not in words["acting"] or name in words["harmless"]):
         return
     acting = registry in words["acting"]

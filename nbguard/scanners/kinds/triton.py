@@ -25,7 +25,7 @@ class TritonScanner:
     name = "triton-config"
 
     def recognise(self, job: Job) -> bool:
-        return job.name.rsplit("/", 1)[-1] == NAME and b"\0" not in job.head
+        return job.name.rsplit("/", 1)[-1].lower() == NAME and b"\0" not in job.head
 
     def scan(self, job: Job) -> Facts:
         try:
@@ -61,6 +61,8 @@ def _field(job: Job, facts: Facts, name: str, where: str, key: str, value: str) 
         _tell(job, facts, "triton.outside" if out else "triton.library", where, value,
               Verdict.DANGER if out else Verdict.REVIEW, "has the server load a library or an environment of its own",
               "That is machine code, or another Python, and is run as the server.")  # fmt: skip
+    elif name.endswith("default_model_filename") and value.endswith(".py") and not leads_out(value):
+        facts.references.append(f"served:{value.rsplit('/', 1)[-1]}")
     elif _is_path(name, value) and leads_out(value.removeprefix(_HERE)):
         _tell(job, facts, "triton.outside", where, value, Verdict.DANGER, "names a file outside of its folder",
               "What lies there would be opened in the place of the model's own files.")  # fmt: skip

@@ -30,7 +30,7 @@ class WeightsIndexScanner:
     name = "weights-index"
 
     def recognise(self, job: Job) -> bool:
-        begins = job.head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and not job.name.endswith("weights.json")
+        begins = job.begins == b"{" and not job.name.endswith("weights.json")
         asked = ENDING.match(job.name) is not None
         if not begins or job.size > MAX_INDEX:
             return begins and asked

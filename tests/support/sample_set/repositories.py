@@ -136,6 +136,34 @@ def _modules(**change: str) -> Callable[[Path], Path]:
     return lambda folder: repository(sentences, ("modules.json", _module_rows(**change)))(folder)
 
 
+def loads_its_configuration(place: Path) -> None:
+    from transformers import AutoConfig
+
+    AutoConfig.from_pretrained(str(place), trust_remote_code=True)
+
+
+def _disguised(name: str, before: str, trick: str) -> Sample:
+    """A configuration that begins as something else, and names code that acts."""
+    text = before + json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "odd.Own"}})[1:]
+    code = f"{ACT}from transformers import PreTrainedConfig\nclass Own(PreTrainedConfig):\n    pass\n"
+
+    def build(folder: Path) -> Path:
+        return written(folder, {"config.json": text.encode(), "odd.py": code.encode()})
+
+    return Sample(
+        f"repo/configuration-{name}", "json", build, ("danger",), rule="code.acts-at-import", trick=trick,
+        needs=("transformers",), loads=loads_its_configuration,
+    )  # fmt: skip
+
+
+def _template(name: str, before: str, trick: str) -> Sample:
+    escape = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+    return _hostile(
+        f"transformers-template-{name}", "danger", "template.escape", trick,
+        repository(transformer, ("chat_template.jinja", f"{before}{escape}")), TRANSFORMERS,
+    )  # fmt: skip
+
+
 CODE = {"auto_map": {"AutoModel": "modeling_own.Own"}}
 SAMPLES = (
     Sample("repo/transformers-honest", "json", repository(transformer), ("safe",), honest=True, needs=TRANSFORMERS),
@@ -321,4 +349,20 @@ SAMPLES = (
         "diffusers-code-of-the-pipeline", "danger", "code.acts-at-import", "The pipeline's class lies beside it.",
         repository(pipeline, ("model_index.json", {"_class_name": ["own", "Own"]}), own_py=ACT), DIFFUSERS,
     ),
+    _disguised("as-a-film", '{"abftyp": 0, ', "It has the mark of a film at its fifth byte."),
+    _disguised("as-byte-code", "{\r\r\n", "Its line ends are the mark of compiled Python."),
+    _disguised("as-a-notebook", '{"nbformat": 4, "cells": [], ', "It is a notebook as well."),
+    _disguised("behind-spaces", " " * 70_000 + "{", "It begins behind more spaces than are looked at first."),
+    _hostile(
+        "configuration-in-capitals", "danger", "config.class", "A disk may find it by the other letters.",
+        repository(sentences, ("Modules.JSON", [{"idx": 0, "name": "0", "path": "", "type": "os.system"}])), SENTENCES,
+    ),
+    _hostile(
+        "router-of-64-megabytes", "unverifiable", "json.size", "It is larger than what is taken apart.",
+        repository(sentences, ("router_config.json", '{"types": {"../x": "os.system"}, "structure": {}'
+                               + " " * (64 << 20) + "}")),
+        SENTENCES,
+    ),
+    _template("as-a-script", "#!/bin/sh\n", "It begins as a script, which nothing runs."),
+    _template("as-a-picture", "GIF89a", "It begins as a picture."),
 )  # fmt: skip

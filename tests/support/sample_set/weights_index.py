@@ -107,7 +107,7 @@ SAMPLES = (
     ),
     Sample(
         "index/same-name", "weights-index",
-        folder(text='{"weight_map":{},"weight_map":{"a":"../x.safetensors"}}'), ("unverifiable",),
+        folder(text='{"weight_map":{},"weight_map":{"a":"../x.safetensors"}}'), ("danger",),
         rule="index.malformed", trick="It is there twice, and the second one leads out.",
     ),
     Sample(
