@@ -116,11 +116,11 @@ SAMPLES = (
         needs=NEEDS, trick="A version with layers that no current OpenVINO reads.",
     ),
     Sample(
-        "openvino/entity", "openvino", placed(doctype, "m.xml"), ("unverifiable",), rule="openvino.malformed",
+        "openvino/entity", "openvino", placed(doctype, "m.xml"), ("danger",), rule="openvino.malformed",
         needs=NEEDS, trick="Its name is an entity that stands for another file.",
     ),
     Sample(
-        "openvino/laughs", "openvino", placed(laughs, "m.xml"), ("unverifiable",), rule="openvino.malformed",
+        "openvino/laughs", "openvino", placed(laughs, "m.xml"), ("danger",), rule="openvino.malformed",
         trick="Entities that grow to more than any memory.",
     ),
     Sample(
