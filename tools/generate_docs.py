@@ -101,17 +101,26 @@ def formats_page(rows: tuple[Format, ...]) -> str:
     """`docs/formats.md`."""
     head = "## What is read\n\n| format | in reports | usual names | recognised by | can be |\n|---|---|---|---|---|"
     overview = [
-        f"| [{_cell(row.title)}](#{_anchor(row)}) | `{row.name}` | {' '.join(f'`{u}`' for u in row.usual)} "
-        f"| {_cell(row.recognised)} | {_cell(row.verdicts)} |"
+        f"| [{_cell(row.title)}](#{_anchor(row)}) | `{row.name}` | {_usual(row)} "
+        f"| {_cell(row.recognised)} | {_cell(row.verdicts.rstrip('.'))} |"
         for row in sorted(rows, key=lambda r: r.title.lower())
     ]
     parts = [FORMATS, "\n".join((head, *overview)), "", "## What is checked, and what is not", ""]
     for row in sorted(rows, key=lambda r: r.title.lower()):
-        parts += [f"### {row.title}: `{row.name}`", "", f"*Checked:* {row.checked}.", ""]
-        parts += [f"*Not checked:* {row.unchecked}.", ""]
+        parts += [f"### {row.title}: `{row.name}`", "", f"*Checked:* {_said(row.checked)}", ""]
+        parts += [f"*Not checked:* {_said(row.unchecked)}", ""]
         if row.untested:
-            parts += [f"*No file of its own writer is among the tests:* {row.untested}.", ""]
+            parts += [f"*No file of its own writer is among the tests:* {_said(row.untested)}", ""]
     return "\n".join((*parts, BY_EXTENSION))
+
+
+def _usual(row: Format) -> str:
+    return ", ".join(u if "`" in u or " " in u else f"`{u}`" for u in row.usual)
+
+
+def _said(text: str) -> str:
+    """With one full stop."""
+    return text.rstrip(".") + "."
 
 
 def _cell(text: str) -> str:

@@ -16,9 +16,10 @@ FAIL_ON = ("low", "medium", "high", "critical")
 FORMATS = ("text", "json", "html")
 _SCAN_HELP = """\
 exit code:
-  0  nothing at or above --fail-on
-  1  something is
-  2  a target could not be scanned, or was only found unverifiable
+  0    nothing at or above --fail-on
+  1    something is; danger counts as high at least
+  2    a target could not be scanned, or was only found unverifiable
+  130  interrupted
 """
 
 
@@ -44,7 +45,12 @@ def add_scan(commands: Parsers) -> None:
         epilog=_SCAN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    scan.add_argument("targets", nargs="+", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name)")
+    scan.add_argument(
+        "targets",
+        nargs="+",
+        metavar="TARGET",
+        help="a file, a folder, or a Hub repository (org/name, hf://org/name@revision)",
+    )
     scan.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     scan.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
     scan.add_argument(
@@ -65,7 +71,9 @@ def add_records(commands: Parsers) -> None:
         description="Scan a target and let exactly this content load from now on, without a question, also where"
         " nobody can be asked. What cannot be read to the end cannot be approved.",
     )
-    approve.add_argument("target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name)")
+    approve.add_argument(
+        "target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name, hf://org/name@revision)"
+    )
     approve.add_argument("--reason", default="", help="why, for whoever reads the approvals or the audit log")
     approve.add_argument(
         "--expires", metavar="WHEN", help="30d, 12h, 4w, 2027-01-31 or never (default: as the policy says)"
@@ -106,7 +114,9 @@ def add_convert(commands: Parsers) -> None:
         description="Scan a file, folder or Hub repository, convert its pickled weights to safetensors in a process"
         " that can do nothing else, and compare every tensor bit for bit. What is not pure data is refused.",
     )
-    parser.add_argument("target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name)")
+    parser.add_argument(
+        "target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name, hf://org/name@revision)"
+    )
     parser.add_argument("--to", metavar="PATH", help="the file or folder to write; a single file: beside it by default")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")

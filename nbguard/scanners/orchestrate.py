@@ -25,7 +25,7 @@ from nbguard.scanners.facts import Facts, merge_globals
 from nbguard.scanners.other import looked_for
 from nbguard.scanners.pool import POOL, Wanted, scan_files, unread
 from nbguard.scanners.references import resolve
-from nbguard.scanners.sentences import summary
+from nbguard.scanners.sentences import BESIDE, summary
 from nbguard.scanners.shards import compare
 from nbguard.scanners.worker import MAX_FILES
 
@@ -33,8 +33,6 @@ Progress = Callable[[float, str], None]
 """(share that is done, 0 to 1; what is being read)."""
 SMALL = 4 << 20
 """Bytes of all the files that go to a worker with one request; a larger file goes alone."""
-BESIDE = frozenset({"script", "notebook", "requirements"})
-"""Formats that people open and no loader does."""
 DATA = frozenset(
     {
         "text",

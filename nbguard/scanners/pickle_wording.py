@@ -51,7 +51,7 @@ def library_objects(file: str, location: str, library: str, made: list[str], use
         file,
         location,
         library_text(library, made, used),
-        meaning="Each name is listed. A class only gets state; its own code runs on the file's data.",
+        meaning="These are classes of known libraries: their own code puts the objects together from the file's data.",
         remedy="Check that the file comes from where you think it does.",
     )
 

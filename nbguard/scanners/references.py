@@ -54,6 +54,13 @@ _BESIDE: dict[str, Any] = {
     "remedy": "Read it before you run it.",
 }
 """What `code.remote` says of a file that no load reaches."""
+_UNNAMED: dict[str, Any] = {
+    "meaning": "Nothing in the repository names this file: loading the model does not import it.",
+    "remedy": "Find out what the file is for before you use anything of this repository.",
+}
+"""What acts of such a file mean."""
+_CODE = frozenset({"python", "text", "empty", "pyc", "requirements", "script"})
+"""A folder of nothing else is a package: whoever opens it imports it."""
 
 
 def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
@@ -87,8 +94,9 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
             elif named not in seen:
                 seen.add(named)
                 pending.append(named)
+    alone = all(found.format in _CODE for found in facts.values())
     for path, found in facts.items():
-        if found.format == "python" and path not in seen:
+        if found.format == "python" and path not in seen and not (alone and found.verdict is Verdict.DANGER):
             _unreferenced(path, found, opened)
 
 
@@ -211,6 +219,7 @@ def _unreferenced(path: str, found: Facts, opened: Opened) -> None:
         return
     if found.verdict is Verdict.DANGER:
         found.verdict = Verdict.REVIEW
+        found.findings = [replace(f, **_UNNAMED) if f.rule.startswith("code.acts") else f for f in found.findings]
     elif found.verdict <= Verdict.REVIEW:
         found.references.append("py:unreferenced")
         found.findings = [replace(f, **_BESIDE) if f.rule == "code.remote" else f for f in found.findings]

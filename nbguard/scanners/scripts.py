@@ -32,6 +32,7 @@ _SHEBANG = re.compile(
     r"#!\s*\S*?(?:/env\s+(?:-S\s+)?)?(?:[\w.-]*/)*(?P<name>(?:ba|z|da|k|a|fi|c|tc)?sh|python[\d.]*|perl|ruby|node|nodejs"
     r"|php|pwsh|osascript|lua|Rscript|awk|expect|tclsh)\b"
 )
+_ADDRESS = re.compile(r"https://[^\s\"'`()<>|;&]+")
 _JAVASCRIPT = re.compile(r"\brequire\s*\(\s*['\"](?:node:)?child_process['\"]\s*\)|\bnew\s+ActiveXObject\b")
 
 
@@ -44,6 +45,8 @@ class ScriptAct:
     """`downloads a program and runs it`, as part of a sentence."""
     line: int
     evidence: str
+    known: bool = False
+    """What is downloaded is one of the installers that are well known."""
 
 
 def program(source: str, name: str) -> str:
@@ -116,7 +119,8 @@ def _act(pipeline: Pipeline, fetched: bool) -> ScriptAct:
         if fetched
         else ("runs-hidden", "runs what is hidden in it")
     )
-    return ScriptAct(key, what, pipeline.line, pipeline.text[:500])
+    known = fetched and bool(_installers() & set(_ADDRESS.findall(pipeline.text)))
+    return ScriptAct(key, what, pipeline.line, pipeline.text[:500], known)
 
 
 def _command(words: tuple[str, ...]) -> str:
@@ -163,6 +167,11 @@ def _acts() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 @lru_cache(maxsize=1)
 def _programs() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple((p["what"], re.compile(p["pattern"])) for p in table("scripts")["program"])
+
+
+def _installers() -> frozenset[str]:
+    installers: frozenset[str] = table("scripts")["installers"]["addresses"]
+    return installers
 
 
 def _words() -> dict[str, frozenset[str]]:

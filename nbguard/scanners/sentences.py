@@ -11,6 +11,8 @@ from nbguard.report.model import Report, Verdict
 from nbguard.scanners.facts import Facts
 
 _MAX_NAMES = 4
+BESIDE = frozenset({"script", "notebook", "requirements"})
+"""Formats that people open and no loader does."""
 
 
 def summary(report: Report, facts: Mapping[str, Facts]) -> tuple[str, ...]:
@@ -29,6 +31,9 @@ def summary(report: Report, facts: Mapping[str, Facts]) -> tuple[str, ...]:
         out.append(f"Loading this would call {_some(gadgets)}.")
     if acting:
         out.append(f"Its code acts as soon as it is loaded: {acting[0].file[:80]}, {acting[0].location}.")
+    by_hand = [f.path for f in report.files if f.format in BESIDE and f.verdict is Verdict.DANGER]
+    if by_hand:
+        out.append(f"Loading does not run {by_hand[0][:80]}; whoever runs it does what is found below.")
     if runs and not acting:
         come = "comes" if len(runs) == 1 else "come"
         out.append(

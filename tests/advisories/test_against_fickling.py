@@ -69,6 +69,7 @@ WHOLE = {
     "joblib.numpy_pickle_compat": "the same, of the old format, whose files beside it are scanned or missed",
     "joblib.numpy_pickl_": "the same by its first part: no such module is there, so that the file cannot be read",
     "numpy.random._pickle": "each part of a module's name is looked up in fickling's list, and `_pickle` stands in it",
+    "torch.jit._pickle": "the same: TorchScript names the types of its lists so, for PyTorch's own machine",
     "builtins": "fickling blocks what is not on its list of built-in functions; classes of data are on ours",
     "__builtin__": "the same by Python 2's name",
     "types": "fickling blocks types as a whole; SimpleNamespace only holds attributes",

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -393,6 +394,7 @@ def test_a_lite_model_that_is_changed_while_it_lives(
     person: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "standins"))
+    import lz4._version as _lz4
     from tflite_runtime.interpreter import Interpreter, load_delegate
 
     path = lite_model(tmp_path)
@@ -401,7 +403,7 @@ def test_a_lite_model_that_is_changed_while_it_lives(
     path.write_bytes(bytes(len(before)))
     assert interpreter.mapped() == before
     assert load_delegate("libedgetpu.so.1").library == "libedgetpu.so.1"  # installed on the system
-    (tmp_path / "mine.so").write_bytes(b"\x7fELF" + bytes(100))
+    shutil.copy(_lz4.__file__, tmp_path / "mine.so")
     person.choice = "refuse"
     with pytest.raises(LoadBlocked, match="ELF"):
         load_delegate(str(tmp_path / "mine.so"))

@@ -73,16 +73,31 @@ FORMATS = (
 
 def tell(job: Job, source: str, facts: Facts, *, hidden: bool = False) -> None:
     """Add what running the script would do. `hidden`: it stands under a name that is no script's."""
+    called = "cell" if job.suffix == ".ipynb" or "cell " in job.location else "script"
     for act in scripts.acts(source):
+        if act.known:
+            facts.add(
+                Finding(
+                    "script.installer",
+                    Severity.LOW,
+                    job.path,
+                    f"{job.location} line {act.line}".strip(),
+                    f"The {called} downloads a well-known installer and runs it.",
+                    evidence=act.evidence,
+                    meaning="Loading a model does not run it. Whoever does trusts that address with all their rights.",
+                ),
+                Verdict.REVIEW,
+            )
+            continue
         facts.add(
             Finding(
                 f"script.{act.key}",
                 Severity.HIGH,
                 job.path,
                 f"{job.location} line {act.line}".strip(),
-                f"The script {act.what}{', and its name hides that it is one' if hidden else ''}.",
+                f"The {called} {act.what}{', and its name hides that it is one' if hidden else ''}.",
                 evidence=act.evidence,
-                meaning="Nothing that sets up a model needs that. It happens when somebody runs the script.",
+                meaning=f"It happens when somebody runs the {called}, with all their rights. No load does.",
                 remedy="Do not run it.",
             ),
             Verdict.DANGER,

@@ -35,7 +35,7 @@ def finding_of(
         way: instead of the chain of one file's functions.
     """
     if act.when != "function" and act.severity >= Severity.HIGH:
-        meaning = "Of 1,892 honest files of model libraries, two do anything as serious while they load."
+        meaning = "It runs with all your rights before you see anything. Honest models do not need it."
     elif act.when != "function":
         meaning = "It happens while the model is loading."
     else:
