@@ -155,6 +155,12 @@ def _called(called: int, of: int) -> str:
     return f"{which} may be called, with the arguments that were seen."
 
 
+_NO_SOURCE = frozenset({"template", "script", "notebook", "package"})
+"""Kinds of code that no load runs as source: what people run or install, and what is only filled in."""
+_GRAPHS = frozenset({"caffe-text", "executorch", "mxnet-symbol", "ncnn", "openvino", "tensorflow", "tflite"})
+"""Kinds of code that are layers and operators of a runtime."""
+
+
 def contract_sentences(report: Report) -> list[str]:
     """What loading may do if it is accepted, and that nothing else may. Names in it are not escaped."""
     contract = report.contract
@@ -167,7 +173,7 @@ def contract_sentences(report: Report) -> list[str]:
             f"It may run {plural(len(programs), 'pickle program')}: exactly the {size(length)} "
             "of instructions that were scanned."
         )
-    else:
+    elif contract.globals:
         out.append("It may run no pickle program.")
     if contract.globals:
         tops = Counter(use.module.partition(".")[0] for use in contract.globals)
@@ -179,9 +185,16 @@ def contract_sentences(report: Report) -> list[str]:
             + _called(called, len(contract.globals))
         )
     else:
-        out.append("It may use no Python names.")
-    if contract.code:
-        out.append(f"It may run the source of {plural(len(contract.code), 'file')}, by the digest of its bytes.")
+        nothing = "" if contract.programs else "run no pickle program and "
+        out.append(f"It may {nothing}use no Python names.")
+    sources = [c for c in contract.code if c.kind not in _NO_SOURCE | _GRAPHS]
+    templates = [c for c in contract.code if c.kind == "template"]
+    if sources:
+        out.append(f"It may run the source of {plural(len(sources), 'file')}, by the digest of its bytes.")
+    if graphs := [c for c in contract.code if c.kind in _GRAPHS]:
+        out.append(f"It may run the graph of {plural(len(graphs), 'file')}, by the digest of its description.")
+    if templates:
+        out.append(f"It may use {plural(len(templates), 'chat template')}, by the digest of its text.")
     if contract.native:
         out.append(f"It may load {plural(len(contract.native), 'native library', 'native libraries')}.")
     if contract.local_modules:
