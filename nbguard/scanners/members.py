@@ -6,9 +6,12 @@ facts.merge(examine_member(job, view, "data/model.pkl", "tar-member"))
 from __future__ import annotations
 
 from nbguard.formats.view import View
+from nbguard.report.model import Verdict
 from nbguard.scanners.base import Job
 from nbguard.scanners.facts import Facts
 
+BESIDE = frozenset({"script", "notebook", "requirements"})
+"""Formats that people open and no loader does."""
 _NEVER_EMPTY = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".safetensors", ".npy", ".npz", ".ckpt")
 
 
@@ -22,6 +25,14 @@ def examine_member(job: Job, data: View | bytes, name: str, container: str) -> F
     judged.regions.clear()
     judged.containers.clear()
     judged.summary.clear()
+    return lying_beside(judged)
+
+
+def lying_beside(judged: Facts) -> Facts:
+    """The same; a harmless script or notebook weighs no more in an archive than in a folder, where it is inert."""
+    if judged.format in BESIDE and judged.verdict is Verdict.REVIEW:
+        judged.verdict = Verdict.SAFE
+        judged.code.clear()
     return judged
 
 

