@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import os
 import shutil
 import stat
@@ -31,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     reports: list[Report] = []
     failed = False
     _check_output(options.output)
+    _import_ahead(options.format)
     for target in options.targets:
         progress = _Progress()
         try:
@@ -44,6 +46,15 @@ def run(options: argparse.Namespace) -> int:
             progress.clear()
     _put(_rendered(reports, options.format, to_file=options.output is not None), options.output)
     return exit_code(reports, Severity[options.fail_on.upper()], failed=failed)
+
+
+def _import_ahead(form: str) -> None:
+    """Import what comes after the scan while the worker is still getting ready; the wait is there anyway."""
+    for module in ("nbguard.scanners.orchestrate", "nbguard.hooks.advice", "nbguard.approvals.versions"):
+        importlib.import_module(module)
+    importlib.import_module(
+        {"json": "nbguard.report.json_", "html": "nbguard.report.html"}.get(form, "nbguard.report.text")
+    )
 
 
 def exit_code(reports: Sequence[Report], fail_on: Severity, *, failed: bool = False) -> int:
