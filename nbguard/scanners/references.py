@@ -94,7 +94,7 @@ def resolve(opened: Opened, facts: dict[str, Facts]) -> None:
             elif named not in seen:
                 seen.add(named)
                 pending.append(named)
-    alone = all(found.format in _CODE for found in facts.values())
+    alone = not seen and all(found.format in _CODE for found in facts.values())
     for path, found in facts.items():
         if found.format == "python" and path not in seen and not (alone and found.verdict is Verdict.DANGER):
             _unreferenced(path, found, opened)

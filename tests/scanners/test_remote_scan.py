@@ -72,9 +72,10 @@ def test_the_verdict_is_the_one_after_download(sample: Sample, hub: Hub, tmp_pat
         with after_download(hub, opened) as local:
             downloaded = scan_opened(local)
     assert remote.verdict is downloaded.verdict, [(f.rule, f.message) for f in remote.findings]
-    assert [(f.path, f.verdict.word, f.format) for f in remote.files] == [
-        (f.path, f.verdict.word, f.format) for f in downloaded.files
-    ]
+    same = {f.path: f.format for f in downloaded.files}
+    assert [(f.path, f.verdict.word) for f in remote.files] == [(f.path, f.verdict.word) for f in downloaded.files]
+    for file in remote.files:  # what is more than is fetched is unverifiable, whatever it is
+        assert file.format == same[file.path] or (file.format, file.verdict.word) == ("unknown", "unverifiable")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -10,25 +13,27 @@ from sample_set import COMMAND, Sample, written
 SECRET = "secret.txt"
 
 
+WRITER = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from nyoka import skl_to_pmml
+from sklearn.datasets import load_iris
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+features, label = load_iris(return_X_y=True, as_frame=True)
+tree = Pipeline([("scale", StandardScaler()), ("tree", DecisionTreeClassifier(max_depth=2, random_state=0))])
+skl_to_pmml(tree.fit(features, label), list(features.columns), "species", sys.argv[1])
+"""
+
+
 @cache
 def model() -> bytes:
-    import os
-    import tempfile
-    import warnings
-
-    from nyoka import skl_to_pmml
-    from sklearn.datasets import load_iris
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.tree import DecisionTreeClassifier
-
-    features, label = load_iris(return_X_y=True, as_frame=True)
-    tree = Pipeline([("scale", StandardScaler()), ("tree", DecisionTreeClassifier(max_depth=2, random_state=0))])
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")
-        place = os.path.join(folder, "m.pmml")
-        skl_to_pmml(tree.fit(features, label), list(features.columns), "species", place)
-        return Path(place).read_bytes()
+    """Written in a process of its own: importing nyoka puts its folder, which holds a package `custom`, on the path."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "m.pmml"
+        subprocess.run([sys.executable, "-c", WRITER, str(place)], check=True, capture_output=True, cwd=folder)
+        return place.read_bytes()
 
 
 PMML = b'<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/><DataDictionary/>%s</PMML>'
