@@ -89,8 +89,13 @@ def test_two_pages_show_one_decision(server: LabServer, browser: Browser, module
 
 def test_a_lost_connection_comes_back_to_the_question(server: LabServer, browser: Browser, module: str) -> None:
     book = asked(server, browser, module)
-    book.page.evaluate(f"() => {{ {KERNEL}._ws.close() }}")
-    book.page.wait_for_function(f"() => {KERNEL}.connectionStatus !== 'connected'")
+    lose = (  # told by the signal: the connection may be back before anybody looks at its state
+        f"() => {{ const kernel = {KERNEL}; window.lost = false;"
+        " kernel.connectionStatusChanged.connect((_, status) => { window.lost ||= status !== 'connected' });"
+        " kernel._ws.close() }"
+    )
+    book.page.evaluate(lose)
+    book.page.wait_for_function("() => window.lost")
     book.page.wait_for_function(f"() => {KERNEL}.connectionStatus === 'connected'")
     book.answer("Load once")
     book.see(1, "loaded")
