@@ -18,8 +18,6 @@ MAX_TEXT = 256 << 20
 """Bytes; larger texts are unknown."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 """Delete, 0x7f, is none of them: vocabularies hold it, and writers of JSON write it as it is."""
-MAX_SCRIPT = 1 << 20
-"""Bytes of a text that is read as Python, where it looks like that."""
 _CALLS = re.compile(rb"\b(?:import|exec|eval|compile|__import__|getattr)\b")
 _MODELS = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".safetensors")
 _TEMPLATE = re.compile(r"(?:^|/)(?:chat_template|additional_chat_templates/[^/]+)\.jinja\Z", re.I)
@@ -195,7 +193,7 @@ def _hidden(job: Job, facts: Facts) -> None:
             ),
             Verdict.SAFE,
         )
-    if job.size <= MAX_SCRIPT and _CALLS.search(job.head):
+    if job.size <= scripts.MAX_SCRIPT and _CALLS.search(job.head):
         facts.merge(code.under_another_name(job))
 
 
