@@ -43,7 +43,7 @@ def hash_all(report: Report, opened: Opened | None) -> list[Bulk]:
         file = _handle(opened, path)
         if file is None:
             raise RecordError("A large file cannot be approved without the handle that it was scanned through.", report)
-        digest = _sha256(file)
+        digest = digest_of(file)
         if file.size != size or not file.unchanged():
             raise RecordError(
                 f"{path or report.target!r} changed while it was looked at; nothing was approved.", report
@@ -69,7 +69,7 @@ def same(db: sqlite3.Connection, approval: str, report: Report, opened: Opened |
         ).fetchone()
         if known is not None and file.unchanged():
             continue
-        if _sha256(file) != row["sha256"]:
+        if digest_of(file) != row["sha256"]:
             return False
         if identity:
             with db:
@@ -112,8 +112,10 @@ def _handle(opened: Opened | None, path: str) -> OpenedFile | None:
     return next((f for f in opened.files if f.path == path), None)
 
 
-def _sha256(file: OpenedFile) -> str:
-    """Of all bytes, through the handle; about one second for a gigabyte."""
+def digest_of(file: OpenedFile) -> str:
+    """SHA-256 of all bytes, in hex; where it is not known, through the handle: about one second for a gigabyte."""
+    if file.digest and file.unchanged():
+        return file.digest
     digest = hashlib.sha256()
     offset = 0
     while offset < file.size:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbguard.approvals import keys
+from nbguard.approvals import bulk, keys
 from nbguard.approvals.model import Approval
 from nbguard.approvals.store import Store
 from nbguard.report.model import Report, Verdict
@@ -34,7 +34,8 @@ class _Accepted:
     approval: Approval
     report: Report
     identities: dict[str, str]
-    """Path → identity of every large file; content with the same layout elsewhere is asked about."""
+    """Path → identity of every large file, its digest where it was not downloaded yet; content with the same layout
+    elsewhere is asked about."""
 
     def holds(self, report: Report, opened: Opened | None) -> bool:
         if self.approval.verdict < report.verdict or self.approval.severity < report.top_severity:
@@ -45,9 +46,21 @@ class _Accepted:
         if not same and not keys.covered(keys.files_of(self.report.artifact), keys.permissions_of(self.report), report):
             return False
         now = _identities(report, opened)
-        return now is not None and all(self.identities.get(path) == identity for path, identity in now.items())
+        return now is not None and all(
+            self._same(path, identity, report, opened) for path, identity in now.items()
+        )
+
+    def _same(self, path: str, identity: str, report: Report, opened: Opened | None) -> bool:
+        """Whether the large file is the one that was accepted; what was known by its digest alone is hashed."""
+        then = self.identities.get(path)
+        if then == identity or then is None or not then.startswith(DIGEST):
+            return then == identity
+        name = keys.single_file(report.artifact) if path == "" else path
+        handle = None if opened is None else next((f for f in opened.files if f.path == name), None)
+        return handle is not None and then == DIGEST + bulk.digest_of(handle)
 
 
+DIGEST = "sha256:"
 _lock = threading.Lock()
 _in_force: list[_Accepted] = []
 _held: list[_Accepted] = []
@@ -145,7 +158,8 @@ def _identities(report: Report, opened: Opened | None) -> dict[str, str] | None:
         if file.inert or file.pin.startswith("sha256:"):
             continue
         handle = None if opened is None else next((f for f in opened.files if f.path == file.path), None)
-        if handle is None or handle.identity is None or not handle.unchanged():
+        if handle is None or not handle.unchanged() or not (handle.digest or handle.identity):
             return None
-        out["" if file.path == single else file.path] = handle.identity.key()
+        known = DIGEST + handle.digest if handle.identity is None else handle.identity.key()
+        out["" if file.path == single else file.path] = known
     return out

@@ -33,8 +33,9 @@ class RemoteFile(OpenedFile):
         data: all bytes of a small one; None where ranges are read, or where they cannot be had (`remote.failed`).
     """
 
-    def __init__(self, path: str, remote: Reading, data: bytes | None = None) -> None:
+    def __init__(self, path: str, remote: Reading, data: bytes | None = None, digest: str = "") -> None:
         self.path = path
+        self.digest = digest
         self.size = remote.size
         self.identity = None
         self.real_path = None
@@ -231,7 +232,7 @@ class _Fetch:
                 raise
             except Unread:
                 pass  # said in `reading.failed`, and by the scan
-        return RemoteFile(name, reading)
+        return RemoteFile(name, reading, digest=self.listing.sha256.get(name, ""))
 
     def _cached(self, name: str) -> OpenedFile | None:
         """The file in the Hub's cache, where it lies there for this commit and under the digest that is listed."""

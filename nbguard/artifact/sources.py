@@ -39,7 +39,11 @@ class OpenedFile:
         identity: what the file system said it was when it was opened; None for bytes from memory.
         real_path: where it lies, resolved; None for bytes from memory. For people, and for opening a parked file again.
         sealed: nobody can change the bytes any more.
+        digest: SHA-256 of all bytes, in hex, where it was computed as they came, or, of a file that has not been
+            downloaded yet, where its server lists it: then it is what the downloaded bytes have to have. Else empty.
     """
+
+    digest: str = ""
 
     def __init__(
         self,
@@ -101,6 +105,16 @@ class OpenedFile:
         if self._fd is not None and self.real_path is not None and self.identity is not None and not self.sealed:
             os.close(self._fd)
             self._fd = None
+
+    def moved(self, real_path: str) -> None:
+        """The file was renamed to this place. Raises TargetError where it is not the same file any more."""
+        seen, was = os.fstat(self.fd), self.identity
+        now = _identity(seen)
+        if was is None or (now.device, now.inode, now.size, now.mtime_ns) != (
+            was.device, was.inode, was.size, was.mtime_ns
+        ):  # fmt: skip
+            raise TargetError(f"{self.path} was changed while it was being looked at.")
+        self.identity, self.real_path = now, real_path
 
     def close(self) -> None:
         self._closed = True

@@ -101,6 +101,7 @@ def _find(report: Report, opened: Opened) -> Own | None:
     if not loaded or not _modules_known(report):
         return None
     from nbguard.approvals.own import OwnWork
+    from nbguard.artifact.remote_repo import RemoteFile
 
     work = OwnWork()
     ledger.settle()
@@ -108,7 +109,7 @@ def _find(report: Report, opened: Opened) -> Own | None:
     families: set[str] = set()
     for file in loaded:
         handle = opened.file(file.path)
-        if handle is None:
+        if handle is None or (isinstance(handle, RemoteFile) and handle.ranged):
             return None
         found = next((o for o in _candidates(work, report, file, handle) if _fits(report, file, o[0])), None)
         if found is None:
@@ -181,6 +182,8 @@ def _harmful(report: Report, families: set[str]) -> bool:
 
 
 def _sha256(file: OpenedFile) -> str:
+    if file.digest and file.unchanged():
+        return file.digest
     digest, at = hashlib.sha256(), 0
     while part := file.read(at, min(ledger.CHUNK, file.size - at)):
         digest.update(part)

@@ -91,7 +91,7 @@ def scan_opened(
     for file in opened.files:
         if file.path not in inert and facts[file.path].verdict is Verdict.DANGER:
             facts[file.path].findings = decompiled(file, facts[file.path], limits)
-    return _report(told(opened), facts, inert, loader, time.monotonic() - started)
+    return _report(told(opened), facts, inert, loader, time.monotonic() - started, limits.whole)
 
 
 def scan(
@@ -224,11 +224,13 @@ def _is_inert(path: str, found: Facts, opened: Opened, facts: dict[str, Facts]) 
     return found.format == "python" and "py:unreferenced" in found.references
 
 
-def _report(opened: Opened, facts: dict[str, Facts], inert: set[str], loader: str | None, seconds: float) -> Report:
+def _report(
+    opened: Opened, facts: dict[str, Facts], inert: set[str], loader: str | None, seconds: float, whole: int
+) -> Report:
     from nbguard import rules
 
     loaded = [facts[f.path] for f in opened.files if f.path not in inert]
-    files = tuple(_file_report(f, facts[f.path], f.path in inert) for f in opened.files)
+    files = tuple(_file_report(f, facts[f.path], f.path in inert, whole) for f in opened.files)
     files += tuple(FileReport(n.path, 0, "unreachable", Verdict.UNVERIFIABLE) for n in opened.unreachable)
     contract = Contract(
         programs=tuple(p for f in loaded for p in f.programs),
@@ -279,16 +281,22 @@ def _report(opened: Opened, facts: dict[str, Facts], inert: set[str], loader: st
     return dataclasses.replace(report, summary=summary(report, facts))
 
 
-def _file_report(file: OpenedFile, found: Facts, inert: bool) -> FileReport:
+def _file_report(file: OpenedFile, found: Facts, inert: bool, whole: int) -> FileReport:
     return FileReport(
-        file.path, file.size, found.format, found.verdict, inert, found.sha256, _pin(file, found), dict(found.regions)
+        file.path, file.size, found.format, found.verdict, inert, found.sha256, _pin(file, found, whole), dict(found.regions)
     )
 
 
-def _pin(file: OpenedFile, found: Facts) -> str:
-    """The digest of all bytes where there is one, else that of what executes and of where the data lies."""
+def _pin(file: OpenedFile, found: Facts, whole: int) -> str:
+    """The digest of all bytes where there is one, else that of what executes and of where the data lies.
+
+    Of a file that has not been downloaded it is the digest that the server lists, wherever it would be that of all bytes
+    after the download: which compares the two.
+    """
     if found.sha256:
         return f"sha256:{found.sha256}"
+    if isinstance(file, RemoteFile) and file.ranged and file.digest and file.size <= whole:
+        return f"sha256:{file.digest}"
     return "layout:" + canonical_digest(
         [
             "nbguard.layout/1",

@@ -74,6 +74,11 @@ def test_the_verdict_is_the_one_after_download(sample: Sample, hub: Hub, tmp_pat
     assert remote.verdict is downloaded.verdict, [(f.rule, f.message) for f in remote.findings]
     same = {f.path: f.format for f in downloaded.files}
     assert [(f.path, f.verdict.word) for f in remote.files] == [(f.path, f.verdict.word) for f in downloaded.files]
+    if downloaded.verdict.word != "unverifiable":
+        pins = {f.path: f.pin for f in downloaded.files}
+        listed = {f.path for f in opened.files if f.digest}
+        assert [(f.path, f.pin) for f in remote.files if f.path in listed] == [(n, pins[n]) for n in pins if n in listed]
+        assert remote.contract.digest == downloaded.contract.digest
     for file in remote.files:  # what is more than is fetched is unverifiable, whatever it is
         assert file.format == same[file.path] or (file.format, file.verdict.word) == ("unknown", "unverifiable")
 
