@@ -214,3 +214,16 @@ def test_the_parent_says_what_the_worker_may_not_have(hub: Hub) -> None:
         assert remote.served(1 << 60, 10) == b""
         remote.failed = "It is gone."
         assert remote.served(0, 1) is None
+
+
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_a_large_file_has_the_same_digests_before_and_after_download(kind: str, hub: Hub, tmp_path: Path) -> None:
+    if kind == "torch":
+        files = {"pytorch_model.bin": big_models.torch_zip(tmp_path / "m.bin", tensors=40, nbytes=1 << 20)}
+    else:
+        files = {"model.safetensors": big_models.safetensors(tmp_path / "m.s", tensors=40, nbytes=1 << 20)}
+    hub.store.push("acme/large", {"config.json": b"{}", **files})
+    with open_remote("acme/large") as opened, after_download(hub, opened) as local:
+        before, after = scan_opened(opened), scan_opened(local)
+    assert before.artifact.digest == after.artifact.digest
+    assert before.contract.digest == after.contract.digest
