@@ -56,6 +56,10 @@ def add_verify(commands: Parsers) -> None:
     parser.add_argument(
         "--allow-extra", action="store_true", help="files that nothing vouches for are listed and do not count"
     )
+    parser.add_argument(
+        "--allow", metavar="NAME", action="append", help="this one may be there although nothing vouches for it"
+        " (.gitattributes, .git/); can be given several times",
+    )  # fmt: skip
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub repository")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         identity_provider=options.identity_provider,
         trust_config=options.trust_config,
         online=options.online,
-        allow_extra=options.allow_extra,
+        allow_extra=options.allow_extra or options.allow or False,
         revision=options.revision,
     )
     if options.format == "json":

@@ -274,7 +274,7 @@ def _why(error: Exception, label: str, trust: Trust) -> str:
         return f"The certificate in {label} does not lead to the chain that is trusted: {reason}."
     if reason.startswith("Signing certificate cannot"):
         return f"The certificate in {label} is not one for signing."
-    if "Certificate's SANs do not match" in reason or "OIDCIssuer" in reason or "issuer" in reason.lower():
+    if reason.startswith(("Certificate's SANs do not match", "Certificate's OIDCIssuer does not match")):
         return f"{label} was signed by somebody else than {trust.identity} of {trust.identity_provider}: {reason}."
     return f"{label} does not hold: {reason}."
 

@@ -189,9 +189,8 @@ def _configured(
     if password:
         raise VerificationError("A key with a password cannot be used with a certificate.")
     chain_of([certificate, *paths])
-    try:
-        return config.use_certificate_signer(
-            private_key=key, signing_certificate=pathlib.Path(os.fsdecode(certificate)), certificate_chain=paths
-        )
+    own = pathlib.Path(os.fsdecode(certificate))
+    try:  # it wants to see at least one certificate of the chain; one that stands there twice does no harm
+        return config.use_certificate_signer(private_key=key, signing_certificate=own, certificate_chain=paths or [own])
     except ValueError as error:
         raise VerificationError(f"The certificate cannot be used: {' '.join(str(error).split())[:200]}.") from None

@@ -56,14 +56,15 @@ class Verification:
     """What was not compared, a sentence each."""
     signature: dict[str, Any] | None = None
     """`file`, `verified`, and `method` and `signer`, or `problem`; None where no signature was asked for."""
-    allow_extra: bool = False
+    allowed: bool | frozenset[str] = False
+    """Files that may be there beyond those named: any, or these."""
 
     @property
     def all_verified(self) -> bool:
         """Every file is what it should be, none is missing or beyond, and a signature that was asked for holds."""
         signed = self.signature is None or bool(self.signature["verified"])
-        whole = not (self.failed or self.missing) and (self.allow_extra or not self.extra)
-        return bool(self.verified) and signed and whole
+        beyond = [] if self.allowed is True else [n for n in self.extra if n not in (self.allowed or ())]
+        return bool(self.verified) and signed and not (self.failed or self.missing or beyond)
 
     def to_json(self) -> dict[str, Any]:
         """As `--format json` prints it; `signature` is there where one was asked for."""
@@ -90,7 +91,7 @@ def verify(
     identity_provider: str | None = None,
     trust_config: str | os.PathLike[str] | None = None,
     online: bool = False,
-    allow_extra: bool = False,
+    allow_extra: bool | Iterable[str] = False,
     revision: str | None = None,
 ) -> Verification:
     """Compare a folder, a file, or a Hub repository in the cache with what it should be.
@@ -108,7 +109,8 @@ def verify(
         identity_provider: who has to have vouched for that identity.
         trust_config: Sigstore's trust root.
         online: fetch Sigstore's public trust root where none is given; nothing else is ever looked up.
-        allow_extra: files beyond those named do not make the whole not verified.
+        allow_extra: files beyond those named do not make the whole not verified; or only these do not, as they are
+            listed (`.gitattributes`, `.git/`).
         revision: branch, tag or commit of a repository.
 
     Raises:
@@ -127,7 +129,8 @@ def verify(
             raise VerificationError(f"{place.label} has no {place.named(SIGNATURE, '.sig')}; name it with --signature.")
     elif checksums is None and (place.commit is None or place.written(MANIFEST)):
         checksums = place.beside(MANIFEST, ".sha256")
-    found = Verification(place.label, allow_extra=allow_extra)
+    allowed = allow_extra if isinstance(allow_extra, bool) else frozenset(paths_of(allow_extra))
+    found = Verification(place.label, allowed=allowed)
     exempt = set() if place.single else {MANIFEST, SIGNATURE, *inside(place.found, (checksums, signature))}
     parts: list[_Compared] = []
     if checksums is not None:
