@@ -36,6 +36,11 @@ def add_verify(commands: Parsers) -> None:
         epilog=_VERIFY_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    fill_verify(parser)
+
+
+def fill_verify(parser: argparse.ArgumentParser) -> None:
+    """The options of `verify`; `%safemodel verify` has the same."""
     parser.add_argument("target", metavar="TARGET", help="a folder, a file, or org/name[@revision] in the Hub's cache")
     parser.add_argument(
         "--checksums", metavar="FILE", help="as sha256sum writes them (GNU, BSD), or JSON {path: hex}; names are"

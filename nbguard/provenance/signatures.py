@@ -276,6 +276,8 @@ def _why(error: Exception, label: str, trust: Trust) -> str:
         return f"The certificate in {label} is not one for signing."
     if reason.startswith(("Certificate's SANs do not match", "Certificate's OIDCIssuer does not match")):
         return f"{label} was signed by somebody else than {trust.identity} of {trust.identity_provider}: {reason}."
+    if isinstance(error, KeyError | AttributeError | TypeError | IndexError) or kind == "ValidationError":
+        return f"{label} does not hold: it has not the form of a model's signature."
     return f"{label} does not hold: {reason}."
 
 
@@ -322,6 +324,8 @@ def _pieces(expected: Any, statement: dict[str, Any], label: str) -> dict[str, t
         if shards:
             name, first, last = item.identifier.rsplit(":", 2)
             start, end = int(first), int(last)
+            if not 0 <= start < end:
+                raise SignatureInvalid(f"{label} names a piece of a file that there cannot be.")
         try:
             name = name if name == "." else checked_name(name, label)
         except VerificationError as error:

@@ -203,6 +203,19 @@ def test_hostile_names_come_out_as_escapes(model: Path, capsys: pytest.CaptureFi
     assert answered(capsys, model)[1]["extra"] == ["\\xff", "a\\x1b[31m\\x0ab"]
 
 
+def test_the_magic_takes_the_options_of_the_command(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from IPython.core.error import UsageError
+
+    from nbguard.magics import SafeModelMagics
+
+    magics = SafeModelMagics(None)
+    with pytest.raises(UsageError, match="nothing to be compared with"):
+        magics.safemodel(f"verify '{model}'")
+    main(["checksums", str(model)])
+    magics.safemodel(f"verify '{model}' --format text")
+    assert "all verified (3 verified)" in capsys.readouterr().out
+
+
 def test_the_function_says_the_same(model: Path) -> None:
     main(["checksums", str(model)])
     found = nbguard.verify(model)
@@ -387,7 +400,8 @@ def test_shards_that_do_not_cover_a_file_do_not_vouch_for_it(signed: Path, key: 
 
     for spans, holds in (
         ([(0, 4), (4, 10)], True), ([(0, 4)], False), ([(4, 10)], False), ([(0, 4), (6, 10)], False),
-        ([(0, 4), (2, 10)], False), ([(0, 4), (4, 12)], False),
+        ([(0, 4), (2, 10)], False), ([(0, 4), (4, 12)], False), ([(0, 4), (4, 10**30)], False), ([(-6, 10)], False),
+        ([(4, 4)], False),
     ):  # fmt: skip
         resigned(signed / "model.sig", key, shards)
         found = verify(signed, public_key=key.with_suffix(".pub"), allow_extra=True)
@@ -570,6 +584,19 @@ def test_a_certificate_that_does_not_hold_today_or_for_this_does_not_do(
 ) -> None:
     sign(model, private_key=key, certificate=ca.issue(key, **issued))
     assert said in problem_of(verify(model, certificate_chain=ca.chain))
+
+
+def test_one_who_may_sign_models_may_not_make_others_signers(
+    model: Path, key: Path, ca: Authority, tmp_path: Path
+) -> None:
+    middle = write_key(tmp_path, "middle")
+    middle_certificate = x509.load_pem_x509_certificate(ca.issue(middle).read_bytes())
+    private = serialization.load_pem_private_key(middle.read_bytes(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    chain = ca.write("between.pem", middle_certificate)
+    ca.root_key, ca.root = private, middle_certificate
+    sign(model, private_key=key, certificate=ca.issue(key), certificate_chain=[chain])
+    assert "does not lead to" in problem_of(verify(model, certificate_chain=ca.chain))
 
 
 def test_another_root_does_not_do(model: Path, key: Path, ca: Authority, tmp_path: Path) -> None:
