@@ -2,7 +2,7 @@
 
     found = list_folder("model")
     found.entries["model.safetensors"].problem      # "" where it can be read
-    digests(found, ["model.safetensors"])           # {"model.safetensors": "9f86d0…"}
+    digest(found, Job("model.safetensors"))         # "9f86d0…"
 
 A snapshot in the Hub's cache consists of links into the cache's blobs; those are followed, and no other link is.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbguard.artifact.folders import blob_folder, walk
 from nbguard.artifact.model import NotScanned
@@ -70,43 +71,52 @@ def list_folder(folder: str | os.PathLike[str]) -> Found:
     return Found(root, dict(sorted(entries.items())), tuple(sorted(f"{n.path}/" for n in left_out)))
 
 
-def digests(
-    found: Found, names: Iterable[str], algorithm: str = "sha256", *, start: int = 0, end: int | None = None
-) -> dict[str, str | TargetError]:
-    """Name → hex of its digest, or the error that says why it could not be read; several files at a time.
+class Job(NamedTuple):
+    """One digest to take: of a file, or of its bytes from `start` to before `end`."""
 
-    Args:
-        algorithm: `sha256`, `git` (git's id of a blob), `blake2b` or `blake3`.
-    """
+    name: str
+    algorithm: str = "sha256"
+    """`sha256`, `git` (git's id of a blob), `blake2b` or `blake3`."""
+    start: int = 0
+    end: int | None = None
 
-    def one(name: str) -> str | TargetError:
+
+def digests(found: Found, jobs: Iterable[Job]) -> dict[Job, str | TargetError]:
+    """Job → hex of the digest, or the error that says why it could not be taken; several at a time."""
+    stop = threading.Event()
+
+    def one(job: Job) -> str | TargetError:
         try:
-            return digest(found, name, algorithm, start=start, end=end)
+            return digest(found, job, stop)
         except TargetError as error:
             return error
 
-    listed = list(names)
+    listed = list(dict.fromkeys(jobs))
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        return dict(zip(listed, pool.map(one, listed), strict=True))
+        try:
+            return dict(zip(listed, pool.map(one, listed), strict=True))
+        except BaseException:  # Ctrl-C must not wait for the end of a file of a terabyte
+            stop.set()
+            raise
 
 
-def digest(found: Found, name: str, algorithm: str = "sha256", *, start: int = 0, end: int | None = None) -> str:
-    """Hex of one file's digest, or of its bytes from `start` to before `end`.
+def digest(found: Found, job: Job, stop: threading.Event | None = None) -> str:
+    """Hex of one digest.
 
-    Raises TargetError: it cannot be read, is no regular file, or changed meanwhile.
+    Raises TargetError: the file cannot be read, is no regular file, or changed meanwhile.
     """
-    with open_entry(found, name) as opened:
+    with open_entry(found, job.name) as opened:
         (file,) = opened.files
-        hasher = _hasher(algorithm, file.size)
-        position, stop = start, file.size if end is None else end
-        while position < stop:
-            piece = file.read(position, min(_PIECE, stop - position))
+        hasher = _hasher(job.algorithm, file.size)
+        position, end = job.start, file.size if job.end is None else job.end
+        while position < end:
+            piece = b"" if stop is not None and stop.is_set() else file.read(position, min(_PIECE, end - position))
             if not piece:
-                raise TargetError(f"{shown(name)} was changed while it was being read.")
+                raise TargetError(f"{shown(job.name)} was changed while it was being read.")
             hasher.update(piece)
             position += len(piece)
         if not file.unchanged():
-            raise TargetError(f"{shown(name)} was changed while it was being read.")
+            raise TargetError(f"{shown(job.name)} was changed while it was being read.")
         return str(hasher.hexdigest())
 
 
@@ -150,12 +160,11 @@ def whole_folder(folder: str | os.PathLike[str], *, without: Iterable[str] = ())
     for name in names:
         if found.entries[name].problem:
             raise TargetError(f"{shown(name)} is {found.entries[name].problem}; without it the folder is not whole.")
-    taken = digests(found, names)
     made: dict[str, str] = {}
-    for name, value in taken.items():
+    for job, value in digests(found, map(Job, names)).items():
         if isinstance(value, TargetError):
             raise value
-        made[name] = value
+        made[job.name] = value
     if not made:
         raise TargetError(f"{shown(found.root)} holds no file.")
     return made, found

@@ -19,7 +19,7 @@ from nbguard.artifact.hub import is_repo_id, list_repo, snapshot_folder
 from nbguard.artifact.names import problem, shown
 from nbguard.errors import TargetError, TargetMissing
 from nbguard.provenance.checksums import MANIFEST, VerificationError, read_manifest
-from nbguard.provenance.digests import SIGNATURE, Entry, Found, digests, inside, list_folder, size_of
+from nbguard.provenance.digests import SIGNATURE, Entry, Found, Job, digests, inside, list_folder, size_of
 from nbguard.provenance.signatures import Piece, SignatureInvalid, Trust, check_signature, paths_of
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -308,20 +308,12 @@ def _compare(place: _Place, expected: Pieces, exempt: set[str]) -> _Compared:
     made.extra = {name for name in found.entries if name not in expected and name not in exempt}
     made.extra |= set(found.unwalked)
     there = [name for name in expected if name not in made.missing]
-    kinds: dict[tuple[str, int, int | None], list[str]] = {}
-    for name in there:
-        for piece in expected[name]:
-            kinds.setdefault((piece.algorithm, piece.start, piece.end), []).append(name)
-    actual = {
-        (name, kind): value
-        for kind, names in kinds.items()
-        for name, value in digests(found, names, kind[0], start=kind[1], end=kind[2]).items()
-    }
+    actual = digests(found, (_job(name, piece) for name in there for piece in expected[name]))
     for name in there:
         pieces = expected[name]
         wrong = _gap(found, name, pieces)
         for piece in pieces:
-            value = actual[name, (piece.algorithm, piece.start, piece.end)]
+            value = actual[_job(name, piece)]
             if wrong is None and value != piece.hex:
                 wrong = Failed(shown(name), piece.hex, str(value))
         if wrong is None:
@@ -329,6 +321,10 @@ def _compare(place: _Place, expected: Pieces, exempt: set[str]) -> _Compared:
         else:
             made.failed[name] = wrong
     return made
+
+
+def _job(name: str, piece: Piece) -> Job:
+    return Job(name, piece.algorithm, piece.start, piece.end)
 
 
 def _gone(found: Found, name: str) -> bool:

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ import nbguard
 from nbguard.cli import main
 from nbguard.errors import TargetError
 from nbguard.provenance.checksums import VerificationError
+from nbguard.provenance.signatures import SignatureInvalid, Trust, check_signature
 from nbguard.provenance.signing import sign
 from nbguard.provenance.verify import Verification, verify
 
@@ -423,6 +425,22 @@ def test_what_is_no_bundle_is_no_signature(signed: Path, key: Path, text: str) -
     said = problem_of(verify(signed, public_key=key.with_suffix(".pub")))
     assert said.endswith(".")
     assert len(said) < 600
+
+
+def test_bytes_that_are_changed_anywhere_never_vouch_for_anything_else(signed: Path, key: Path) -> None:
+    trust = Trust(public_key=key.with_suffix(".pub"))
+    place = signed / "model.sig"
+    raw, good, chance = place.read_bytes(), check_signature(place, trust).pieces, random.Random(1)
+    refused = 0
+    for _ in range(300):
+        at = chance.randrange(len(raw))
+        change = chance.choice([b"", b"0", b'"', b"null", b"{}", b"\xff", bytes([chance.randrange(256)])])
+        place.write_bytes(raw[:at] + change + raw[at + chance.choice([0, 1, 20]) :])
+        try:
+            assert check_signature(place, trust).pieces == good
+        except SignatureInvalid:
+            refused += 1
+    assert refused > 200
 
 
 @pytest.mark.parametrize("change", ["two signatures", "other type", "no media type"])

@@ -23,7 +23,7 @@ from nbguard.provenance.checksums import (
     render_manifest,
     write_manifest,
 )
-from nbguard.provenance.digests import digest, list_folder, whole_folder
+from nbguard.provenance.digests import Job, digest, digests, list_folder, whole_folder
 from nbguard.provenance.signing import write_checksums
 
 ODD = [
@@ -154,13 +154,27 @@ def test_digests_are_those_of_hashlib(tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tmp_path / "x").write_bytes(data)
     found = list_folder(tmp_path)
-    assert digest(found, "x") == hashlib.sha256(data).hexdigest()
-    assert digest(found, "x", "git") == hashlib.sha1(b"blob 3000000\0" + data).hexdigest()
-    assert digest(found, "x", start=5, end=2_000_000) == hashlib.sha256(data[5:2_000_000]).hexdigest()
+    assert digest(found, Job("x")) == hashlib.sha256(data).hexdigest()
+    assert digest(found, Job("x", "git")) == hashlib.sha1(b"blob 3000000\0" + data).hexdigest()
+    assert digest(found, Job("x", "sha256", 5, 2_000_000)) == hashlib.sha256(data[5:2_000_000]).hexdigest()
     with pytest.raises(TargetError, match="changed while"):
-        digest(found, "x", end=4_000_000)
+        digest(found, Job("x", end=4_000_000))
     with pytest.raises(TargetError, match="not compared"):
-        digest(found, "x", "md5")
+        digest(found, Job("x", "md5"))
+
+
+def test_an_interruption_does_not_wait_for_the_end_of_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "endless").open("wb") as file:
+        file.truncate(1 << 42)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concurrent.futures.Future.result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        digests(list_folder(tmp_path), [Job("endless")])
 
 
 names = st.lists(
