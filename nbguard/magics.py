@@ -257,7 +257,7 @@ def _records(words: list[str]) -> None:
     from nbguard.commands import approvals, audit, hub_options, record_options, verify
 
     fill = {"audit": record_options.fill_audit, "verify": hub_options.fill_verify}
-    runs = {"audit": audit.run, "verify": verify.run}
+    runs = {"audit": audit.run, "verify": verify.show}
     parser = argparse.ArgumentParser(prog=f"%safemodel {words[0]}")
     fill.get(words[0], record_options.fill_approvals)(parser)
     try:

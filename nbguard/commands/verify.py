@@ -12,7 +12,8 @@ import argparse
 import json
 import sys
 
-from nbguard.commands.scan import complain
+from nbguard.commands.scan import Progress, complain
+from nbguard.provenance.digests import Progress as Tell
 from nbguard.provenance.verify import Verification, verify
 from nbguard.report.escape import terminal
 
@@ -20,9 +21,39 @@ MOST = 50
 """Names of a kind that the text shows; JSON has all of them."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Compare, say what was found, return the exit code. Raises TargetError or VerificationError: one sentence."""
-    found = verify(
+def run(options: argparse.Namespace, progress: Tell | None = None) -> int:
+    """Compare, say what was found, return the exit code.
+
+    Args:
+        progress: called with the share done and what is being read; by default a line on a terminal.
+
+    Raises TargetError or VerificationError: one sentence.
+    """
+    line = Progress()
+    try:
+        found = _compared(options, progress or line)
+    finally:
+        line.clear()
+    if options.format == "json":
+        json.dump(found.to_json(), sys.stdout, indent=1)
+        print()
+        for note in found.notes:
+            complain(note)
+    else:
+        print("\n".join(lines(found)))
+    return 0 if found.all_verified else 1
+
+
+def show(options: argparse.Namespace) -> int:
+    """`%safemodel verify`: the same, with the bar of a notebook."""
+    from nbguard.gate import progress
+
+    with progress(f"Comparing {options.target}") as moved:
+        return run(options, moved)
+
+
+def _compared(options: argparse.Namespace, progress: Tell) -> Verification:
+    return verify(
         options.target,
         checksums=options.checksums,
         signature=options.signature,
@@ -34,15 +65,8 @@ def run(options: argparse.Namespace) -> int:
         online=options.online,
         allow_extra=options.allow_extra or options.allow or False,
         revision=options.revision,
+        progress=progress,
     )
-    if options.format == "json":
-        json.dump(found.to_json(), sys.stdout, indent=1)
-        print()
-        for note in found.notes:
-            complain(note)
-    else:
-        print("\n".join(lines(found)))
-    return 0 if found.all_verified else 1
 
 
 def lines(found: Verification) -> list[str]:

@@ -26,6 +26,8 @@ from nbguard.provenance.checksums import MAX_ENTRIES
 
 SIGNATURE = "model.sig"
 """What a signature is called in the folder that it signs."""
+Progress = Callable[[float, str], None]
+"""Called with the share done (0 to 1) and what is being read."""
 _PIECE = 1 << 20
 _LINK = "a symbolic link, which is not followed"
 
@@ -52,6 +54,8 @@ class Found:
     """Path → entry, sorted."""
     unwalked: tuple[str, ...] = ()
     """Folders that were not gone into (`.git/`), with a slash behind."""
+    progress: Progress | None = None
+    """Told how far the digests are."""
 
 
 def list_folder(folder: str | os.PathLike[str]) -> Found:
@@ -84,14 +88,24 @@ class Job(NamedTuple):
 def digests(found: Found, jobs: Iterable[Job]) -> dict[Job, str | TargetError]:
     """Job → hex of the digest, or the error that says why it could not be taken; several at a time."""
     stop = threading.Event()
+    listed = list(dict.fromkeys(jobs))
+    total = sum(_size(found, job) for job in listed) if found.progress is not None else 0
+    done = 0
+
+    def moved(name: str, count: int) -> None:
+        nonlocal done
+        if stop.is_set():
+            raise TargetError("It was interrupted.")
+        done += count  # two threads at once may lose a piece of it, which only makes the bar a little shorter
+        if found.progress is not None:
+            found.progress(done / (total or 1), shown(name))
 
     def one(job: Job) -> str | TargetError:
         try:
-            return digest(found, job, stop)
+            return digest(found, job, moved)
         except TargetError as error:
             return error
 
-    listed = list(dict.fromkeys(jobs))
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         try:
             return dict(zip(listed, pool.map(one, listed), strict=True))
@@ -100,8 +114,19 @@ def digests(found: Found, jobs: Iterable[Job]) -> dict[Job, str | TargetError]:
             raise
 
 
-def digest(found: Found, job: Job, stop: threading.Event | None = None) -> str:
+def _size(found: Found, job: Job) -> int:
+    try:
+        size = os.stat(os.path.join(found.root, job.name)).st_size
+    except (OSError, ValueError):
+        return 0
+    return max(0, (size if job.end is None else min(job.end, size)) - job.start)
+
+
+def digest(found: Found, job: Job, moved: Callable[[str, int], None] | None = None) -> str:
     """Hex of one digest.
+
+    Args:
+        moved: called with the name and the bytes that were read since; what it raises ends the reading.
 
     Raises TargetError: the file cannot be read, is no regular file, or changed meanwhile.
     """
@@ -110,11 +135,13 @@ def digest(found: Found, job: Job, stop: threading.Event | None = None) -> str:
         hasher = _hasher(job.algorithm, file.size)
         position, end = job.start, file.size if job.end is None else job.end
         while position < end:
-            piece = b"" if stop is not None and stop.is_set() else file.read(position, min(_PIECE, end - position))
+            piece = file.read(position, min(_PIECE, end - position))
             if not piece:
                 raise TargetError(f"{shown(job.name)} was changed while it was being read.")
             hasher.update(piece)
             position += len(piece)
+            if moved is not None:
+                moved(job.name, len(piece))
         if not file.unchanged():
             raise TargetError(f"{shown(job.name)} was changed while it was being read.")
         return str(hasher.hexdigest())

@@ -19,7 +19,7 @@ from nbguard.artifact.hub import is_repo_id, list_repo, snapshot_folder
 from nbguard.artifact.names import problem, shown
 from nbguard.errors import TargetError, TargetMissing
 from nbguard.provenance.checksums import MANIFEST, VerificationError, read_manifest
-from nbguard.provenance.digests import SIGNATURE, Entry, Found, Job, digests, inside, list_folder, size_of
+from nbguard.provenance.digests import SIGNATURE, Entry, Found, Job, Progress, digests, inside, list_folder, size_of
 from nbguard.provenance.signatures import Piece, SignatureInvalid, Trust, check_signature, paths_of
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -93,6 +93,7 @@ def verify(
     online: bool = False,
     allow_extra: bool | Iterable[str] = False,
     revision: str | None = None,
+    progress: Progress | None = None,
 ) -> Verification:
     """Compare a folder, a file, or a Hub repository in the cache with what it should be.
 
@@ -112,6 +113,7 @@ def verify(
         allow_extra: files beyond those named do not make the whole not verified; or only these do not, as they are
             listed (`.gitattributes`, `.git/`).
         revision: branch, tag or commit of a repository.
+        progress: called with the share done (0 to 1) and what is being read, from any thread.
 
     Raises:
         TargetError: the target is not there or cannot be listed.
@@ -123,12 +125,15 @@ def verify(
             "A signature needs the key, the certificate chain, or the identity and provider that have to have made it."
         )
     place = _place(target, revision)
+    place.found.progress = progress
     if trust:
         signature = signature if signature is not None else place.beside(SIGNATURE, ".sig")
         if signature is None:
             raise VerificationError(f"{place.label} has no {place.named(SIGNATURE, '.sig')}; name it with --signature.")
-    elif checksums is None and (place.commit is None or place.written(MANIFEST)):
+    elif checksums is None:
         checksums = place.beside(MANIFEST, ".sha256")
+        if checksums is not None and place.commit is not None and os.path.islink(checksums):
+            checksums = None  # a file of the repository: whoever put it there also put the others there
     allowed = allow_extra if isinstance(allow_extra, bool) else frozenset(paths_of(allow_extra))
     found = Verification(place.label, allowed=allowed)
     exempt = set() if place.single else {MANIFEST, SIGNATURE, *inside(place.found, (checksums, signature))}
@@ -138,7 +143,7 @@ def verify(
     if trust and signature is not None:
         parts += _with_signature(place, signature, trust, exempt, found)
     if not trust and (place.commit is not None or checksums is None):
-        parts += _with_blobs(place, exempt if checksums is not None else set(), found)
+        parts += _with_blobs(place, exempt, found)
     if not parts and found.signature is None:
         raise VerificationError(_nothing(place))
     if not trust and place.beside(SIGNATURE, ".sig") is not None:
@@ -166,11 +171,6 @@ class _Place:
         names = [in_folder] if self.single is None else [self.single + suffix, in_folder]
         paths = (os.path.join(self.found.root, name) for name in names)
         return next((path for path in paths if os.path.lexists(path)), None)
-
-    def written(self, name: str) -> bool:
-        """Whether it was put into the snapshot here, and is no file of the repository."""
-        path = os.path.join(self.found.root, name)
-        return os.path.lexists(path) and not os.path.islink(path)
 
 
 def _place(target: str | os.PathLike[str], revision: str | None) -> _Place:
@@ -207,7 +207,9 @@ def _single(path: str, label: str) -> _Place:
     if snapshot is None or os.path.dirname(real) != blob_folder(snapshot):
         return _single(real, label)  # named by a person, who may name it by a link
     relative = os.path.relpath(full, snapshot).replace(os.sep, "/")
-    return _Place(label, Found(snapshot, {relative: Entry(relative, os.path.basename(real))}), single=relative)
+    commit = os.path.basename(snapshot)
+    found = Found(snapshot, {relative: Entry(relative, os.path.basename(real))})
+    return _Place(label, found, commit if _GIT.fullmatch(commit) else None, single=relative)
 
 
 def _snapshot_above(folder: str) -> str | None:

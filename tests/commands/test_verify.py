@@ -218,6 +218,14 @@ def test_the_magic_takes_the_options_of_the_command(model: Path, capsys: pytest.
     assert "all verified (3 verified)" in capsys.readouterr().out
 
 
+def test_progress_is_told_up_to_the_end(model: Path) -> None:
+    main(["checksums", str(model)])
+    seen: list[tuple[float, str]] = []
+    verify(model, progress=lambda share, what: seen.append((share, what)))
+    assert max(seen)[0] == 1.0
+    assert {what for _, what in seen} == set(FILES)
+
+
 def test_the_function_says_the_same(model: Path) -> None:
     main(["checksums", str(model)])
     found = nbguard.verify(model)
@@ -781,6 +789,10 @@ def test_a_snapshot_of_links_is_signed_and_verified_without_a_copy(
     sign(snapshot, private_key=key, signature=signature)
     public = key.with_suffix(".pub")
     assert verify(name, signature=signature, public_key=public).all_verified
+    sign(snapshot, private_key=key)
+    assert verify(name, public_key=public).all_verified
+    assert verify(name).all_verified
+    (snapshot / "model.sig").unlink()
     plain = tmp_path / "plain"
     shutil.copytree(snapshot, plain)
     assert verify(plain, signature=signature, public_key=public).all_verified
@@ -803,7 +815,9 @@ def test_checksums_of_a_snapshot_are_read_there(cached: tuple[str, Path], capsys
 
 def test_a_list_that_the_publisher_put_into_the_repository_is_not_taken_unasked(hub: Hub) -> None:
     hub.store.push("verify/lists", {**FILES, "checksums.sha256": b"nonsense"})
-    snapshot_download("verify/lists")
+    snapshot = Path(snapshot_download("verify/lists"))
     assert verify("verify/lists").all_verified
+    assert verify(snapshot).all_verified
+    assert verify(snapshot / "config.json").all_verified
     with pytest.raises(VerificationError, match="not a line"):
-        verify("verify/lists", checksums=Path(snapshot_download("verify/lists")) / "checksums.sha256")
+        verify("verify/lists", checksums=snapshot / "checksums.sha256")
