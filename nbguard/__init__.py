@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbguard.errors import ContractViolation, LoadBlocked, TargetError
     from nbguard.hooks import install, uninstall
     from nbguard.hooks.guarding import guard
+    from nbguard.provenance.verify import verify
     from nbguard.report.model import Report, Verdict
     from nbguard.safe_loader import UnsafeModelError, load_transformers
     from nbguard.scanning import scan
@@ -42,6 +43,7 @@ __all__ = [
     "load_transformers",
     "scan",
     "uninstall",
+    "verify",
 ]
 
 _HOMES = {
@@ -57,6 +59,7 @@ _HOMES = {
     "load_transformers": "nbguard.safe_loader",
     "scan": "nbguard.scanning",
     "uninstall": "nbguard.hooks",
+    "verify": "nbguard.provenance.verify",
 }
 
 

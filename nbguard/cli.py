@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import nbguard
-from nbguard.commands import options, record_options
+from nbguard.commands import hub_options, options, record_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +70,14 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import publisher
 
                 return publisher.run(chosen)
+            case "verify":
+                from nbguard.commands import verify
+
+                return verify.run(chosen)
+            case "sign" | "checksums":
+                from nbguard.commands import sign
+
+                return sign.run(chosen) if chosen.command == "sign" else sign.checksums(chosen)
             case command:
                 from nbguard.commands import approvals, audit, records
 
@@ -123,6 +131,9 @@ _COMMANDS = {
     "run": options.add_run,
     "convert": options.add_convert,
     "publisher": options.add_publisher,
+    "verify": hub_options.add_verify,
+    "checksums": hub_options.add_checksums,
+    "sign": hub_options.add_sign,
     "approve": options.add_records,
     "revoke": options.add_records,
     "approvals": record_options.add_approvals,

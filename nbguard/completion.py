@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 MAX_SUGGESTIONS = 200
-COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify")
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),
     "revoke": ("--reason",),
+    "verify": ("--checksums", "--signature", "--public-key", "--certificate-chain", "--identity", "--revision"),
     "off": ("--reason",),
 }
 _SPANS = ("1d", "7d", "30d", "90d", "365d", "never")
@@ -44,7 +45,7 @@ def complete(shell: Any, event: Any) -> list[str]:
         return [o for o in _OPTIONS.get(command, ()) if o.startswith(current)]
     if command == "preflight" and len(before) == 1:
         return [p for p in _paths(current) if p.endswith((".ipynb", "/"))][:MAX_SUGGESTIONS]
-    if command in ("scan", "approve") and len(before) == 1:
+    if command in ("scan", "approve", "verify") and len(before) == 1:
         return [*_paths(current), *(r for r in cached_repositories() if r.startswith(current))][:MAX_SUGGESTIONS]
     if command == "revoke" and len(before) == 1:
         return [i for i in _approvals() if i.startswith(current)][:MAX_SUGGESTIONS]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HIDDEN = "==SUPPRESS=="
 """argparse.SUPPRESS: for an option that `nbguard.commands.awaiting` writes, and no person."""
 
-COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify")
 
 
 @magics_class
@@ -76,8 +76,9 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             %safemodel revoke 1f2e3d4c --reason "superseded"
             %safemodel approvals --target "org/*" --expired
             %safemodel audit verify
+            %safemodel verify org/name
         """
-        if cell is None and line.split()[:1] in (["approvals"], ["audit"]):
+        if cell is None and line.split()[:1] in (["approvals"], ["audit"], ["verify"]):
             _in_one_sentence(lambda: _records(self._words(line)))
             return
         options = self._parsed(line)
@@ -250,20 +251,22 @@ def _in_one_sentence(act: Callable[[], object]) -> None:
 
 
 def _records(words: list[str]) -> None:
-    """`%safemodel approvals …` and `%safemodel audit …`, with the options of the command line."""
+    """`%safemodel approvals …`, `audit …` and `verify …`, with the options of the command line."""
     import argparse
 
-    from nbguard.commands import approvals, audit, record_options
+    from nbguard.commands import approvals, audit, hub_options, record_options, verify
 
+    fill = {"audit": record_options.fill_audit, "verify": hub_options.fill_verify}
+    runs = {"audit": audit.run, "verify": verify.show}
     parser = argparse.ArgumentParser(prog=f"%safemodel {words[0]}")
-    (record_options.fill_audit if words[0] == "audit" else record_options.fill_approvals)(parser)
+    fill.get(words[0], record_options.fill_approvals)(parser)
     try:
         options = parser.parse_args(words[1:])
     except SystemExit as ended:
         if ended.code:
             raise UsageError(f"See '%safemodel {words[0]} --help'.") from None
         return
-    (audit.run if words[0] == "audit" else approvals.run)(options)
+    runs.get(words[0], approvals.run)(options)
 
 
 def _one(options: argparse.Namespace, what: str) -> str:

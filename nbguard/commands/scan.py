@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     _check_output(options.output)
     _import_ahead(options.format)
     for target in options.targets:
-        progress = _Progress()
+        progress = Progress()
         try:
             report = actions.scan_target(target, revision=options.revision, offline=options.offline, progress=progress)
             reports.append(report)
@@ -157,7 +157,7 @@ def complain(sentence: str) -> None:
     sys.stderr.flush()
 
 
-class _Progress:
+class Progress:
     """A line on a terminal that says how far a long scan is; silent anywhere else."""
 
     def __init__(self) -> None:
