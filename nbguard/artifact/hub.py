@@ -159,8 +159,13 @@ def list_repo(
     offline: bool = False,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    remember: bool = True,
 ) -> Listing:
-    """The commit that `revision` stands for now, and its files. Raises TargetError."""
+    """The commit that `revision` stands for now, and its files. Raises TargetError.
+
+    Args:
+        remember: note in the cache what a branch or tag stands for; False where nothing may be written yet.
+    """
     from huggingface_hub import HfApi, constants, errors, is_offline_mode
 
     if not is_repo_id(typed(repo_id)["repo_id"]):
@@ -202,7 +207,8 @@ def list_repo(
         "library": getattr(info, "library_name", None) or "",
         "gated": str(info.gated) if info.gated else "",
     }
-    _remember_ref(repository_folder(repo_id, cache_dir), revision or "main", commit)
+    if remember:
+        _remember_ref(repository_folder(repo_id, cache_dir), revision or "main", commit)
     provenance = {k: str(v)[:300] for k, v in facts.items() if v}
     blob_ids = {s.rfilename: s.blob_id for s in siblings if isinstance(s.blob_id, str)}
     return Listing(repo_id, commit, sizes, digests, provenance, blob_ids=blob_ids)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -22,6 +23,8 @@ SECONDS = 20.0
 """For one answer, beyond what its bytes take at the slowest rate."""
 RATE = 20_000
 """Bytes a second; a server that is slower counts as stuck."""
+TICK = 0.25
+"""Seconds between two calls of `Asked.tell`."""
 TRIES = 4
 PAUSE = 0.5
 """Seconds before the second try; each further one waits twice as long."""
@@ -67,6 +70,10 @@ class Asked:
     ranged: bool = True
     requests: int = 0
     nbytes: int = 0
+    sink: Callable[[bytes], object] | None = None
+    """Takes the bytes as they come, in a thread of its own; `start` moves on with them, over further tries too."""
+    tell: Callable[[], object] | None = None
+    """Called now and then while an answer is waited for, by the thread that waits."""
 
 
 class _Again(Exception):  # noqa: N818 - worth another try
@@ -76,13 +83,15 @@ class _Again(Exception):  # noqa: N818 - worth another try
 
 
 def get(place: Place, asked: Asked) -> bytes:
-    """The bytes. Raises Unread, or NoAccess where the Hub closes the repository to this user."""
+    """The bytes; none where a sink takes them. Raises Unread, or NoAccess where the Hub is closed to this user."""
     pause = PAUSE
     for number in range(TRIES):
         asked.requests += 1
         try:
             return _in_time(place, asked)
         except _Again as again:
+            if asked.sink is not None and asked.start >= asked.stop:
+                return b""  # all of it had come before the connection broke
             if number + 1 == TRIES:
                 raise Unread(f"{again}, {TRIES} times in a row.") from None
             time.sleep(min(MAX_PAUSE, max(pause, again.seconds or 0.0)))
@@ -104,7 +113,7 @@ def _in_time(place: Place, asked: Asked) -> bytes:
 
     threading.Thread(target=work, name="nbguard-remote", daemon=True).start()
     try:
-        got = answer.get(timeout=seconds)
+        got = _wait(answer, asked, time.monotonic() + seconds)
     except queue.Empty:
         raise Unread(f"The server takes longer than {seconds:.3g} seconds for one answer.") from None
     finally:
@@ -112,6 +121,15 @@ def _in_time(place: Place, asked: Asked) -> bytes:
     if isinstance(got, BaseException):
         raise got
     return got
+
+
+def _wait(answer: queue.SimpleQueue[bytes | BaseException], asked: Asked, until: float) -> bytes | BaseException:
+    while asked.tell is not None and time.monotonic() + TICK < until:
+        try:
+            return answer.get(timeout=TICK)
+        except queue.Empty:
+            asked.tell()
+    return answer.get(timeout=max(0.0, until - time.monotonic()))
 
 
 def _try(place: Place, asked: Asked, seconds: float, given_up: threading.Event) -> bytes:
@@ -217,7 +235,8 @@ def _body(response: Any, asked: Asked, given_up: threading.Event) -> bytes:
         if headers.get("content-range", "") != f"bytes {asked.start}-{asked.stop - 1}/{asked.size}":
             raise Unread(f"{DISAGREE}: another part of the file came than was asked for, or it has another length.")
     elif status == 200 and asked.ranged and wanted < asked.size:
-        raise Unread("The server does not give parts of a file, only all of it; download it to have it scanned.")
+        more = "" if asked.sink else "; download it to have it scanned"
+        raise Unread(f"The server does not give parts of a file, only all of it{more}.")
     elif status != 200:
         raise Unread(f"The server answers {status}.")
     length = headers.get("content-length")
@@ -226,14 +245,20 @@ def _body(response: Any, asked: Asked, given_up: threading.Event) -> bytes:
     if headers.get("content-encoding", "identity") != "identity":
         raise Unread("The server sends the bytes in another form than was asked for.")
     data = bytearray()
+    came = 0
     for piece in response.iter_raw(64 << 10):
-        data += piece
+        came += len(piece)
         asked.nbytes += len(piece)
-        if len(data) > wanted:
+        if came > wanted:
             raise Unread(f"{DISAGREE}: more bytes came than were asked for.")
         if given_up.is_set():
             raise Unread("The answer came too late.")
-    if len(data) < wanted:
+        if asked.sink is None:
+            data += piece
+        else:
+            asked.sink(piece)
+            asked.start += len(piece)
+    if came < wanted:
         raise _Again("The server's answer was cut off")
     return bytes(data)
 

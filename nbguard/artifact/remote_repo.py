@@ -103,7 +103,7 @@ def open_remote(
         TargetError: no such repository or revision; no access; no network and nothing in the cache; a listing that
             names files it must not. One plain sentence.
     """
-    listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir)
+    listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir, remember=False)
     if listing.cached:
         return open_repo(repo_id, revision=revision, offline=True, token=token, cache_dir=cache_dir)
     fetch = _Fetch(listing, token, cache_dir, whole, most or Most())
@@ -147,7 +147,7 @@ def told(opened: Opened) -> Opened:
 def _add_code(opened: Opened, repo_id: str, module: str, fetch: _Fetch) -> None:
     """Open code that a configuration takes from another repository, below that repository's name."""
     try:
-        listing = list_repo(repo_id, token=fetch.token, cache_dir=fetch.cache_dir)
+        listing = list_repo(repo_id, token=fetch.token, cache_dir=fetch.cache_dir, remember=False)
         other = _Fetch(listing, fetch.token, fetch.cache_dir, fetch.whole, fetch.repository.most)
         other.repository.took(1, 0)
         files = tuple(sorted(code_closure(listing.sizes, other.read_small, [module])))

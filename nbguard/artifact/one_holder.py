@@ -1,0 +1,63 @@
+"""One holder of a folder at a time, among threads and processes.
+
+with locked("/cache", ("downloads", "models--org--name"), lambda: print("waiting")):
+    ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from nbguard.artifact import placing
+from nbguard.errors import TargetError
+
+WAIT = 0.2
+"""Seconds between two looks whether another process is done with the same repository."""
+_HELD: dict[str, int] = {}
+"""Quarantines that this process holds, and the thread of each."""
+
+
+@contextlib.contextmanager
+def locked(above: str, below: tuple[str, ...], waiting: Callable[[], None]) -> Iterator[None]:
+    """The one holder of a quarantine, among threads and processes."""
+    name = f"{below[-1]}.lock"
+    path = os.path.join(above, *below[:-1], name)
+    if _HELD.get(path) == threading.get_ident():
+        raise TargetError("The same repository is being downloaded by this very call.")
+    with placing.inside(above, *below[:-1], private=True) as folder:
+        while True:
+            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            try:
+                _flock(fd, waiting)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=folder, follow_symlinks=False)):
+                        break
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # the one before deleted it
+        try:
+            _HELD[path] = threading.get_ident()
+            yield
+        finally:
+            _HELD.pop(path, None)
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+            os.close(fd)
+
+
+def _flock(fd: int, waiting: Callable[[], None]) -> None:
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waiting()
+            time.sleep(WAIT)
+        except OSError:  # a file system without locks: two at once cost a second fetch, and digests tell
+            return
