@@ -46,9 +46,7 @@ class _Accepted:
         if not same and not keys.covered(keys.files_of(self.report.artifact), keys.permissions_of(self.report), report):
             return False
         now = _identities(report, opened)
-        return now is not None and all(
-            self._same(path, identity, report, opened) for path, identity in now.items()
-        )
+        return now is not None and all(self._same(path, identity, report, opened) for path, identity in now.items())
 
     def _same(self, path: str, identity: str, report: Report, opened: Opened | None) -> bool:
         """Whether the large file is the one that was accepted; what was known by its digest alone is hashed."""

@@ -26,6 +26,7 @@ class Blob:
         """One more handle on it."""
         file = self.file
         one = OpenedFile(path, os.dup(file.fd), identity=file.identity, real_path=file.real_path)
+        one.digest = self.sha256
         self.given.append(one)
         file.park()
         return one

@@ -9,11 +9,12 @@ What lies in the Hub's cache already, under the digest that is listed, is opened
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 
 from nbguard.artifact.checkpoints import Choice, choose, code_closure
-from nbguard.artifact.hub import SMALL, Listing, list_repo, open_repo, repository_folder, typed
+from nbguard.artifact.hub import SMALL, Listing, list_repo, open_repo, repository_folder, snapshot_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.ranged_http import NoAccess, Place, Unread
 from nbguard.artifact.remote import Most, Reading, Repository
@@ -23,6 +24,9 @@ from nbguard.errors import TargetError
 
 WHOLE = 1 << 20
 """Files up to this many bytes are fetched whole."""
+UNLISTED = 16 << 20
+"""The same for files of which the Hub lists no SHA-256: it keeps none above 10 MB that way, and such texts are read to
+their end anyway."""
 
 
 class RemoteFile(OpenedFile):
@@ -106,7 +110,7 @@ def open_remote(
     listing = list_repo(repo_id, revision=revision, offline=offline, token=token, cache_dir=cache_dir, remember=False)
     if listing.cached:
         return open_repo(repo_id, revision=revision, offline=True, token=token, cache_dir=cache_dir)
-    fetch = _Fetch(listing, token, cache_dir, whole, most or Most())
+    fetch = RemoteCommit(listing, token, cache_dir, whole, most)
     fetch.repository.took(1, 0)
     choice = choose(sorted(listing.sizes), fetch.read_small, None)
     opened = fetch.open(choice)
@@ -144,11 +148,11 @@ def told(opened: Opened) -> Opened:
     return replace(opened, not_opened=(*opened.not_opened, *unread))
 
 
-def _add_code(opened: Opened, repo_id: str, module: str, fetch: _Fetch) -> None:
+def _add_code(opened: Opened, repo_id: str, module: str, fetch: RemoteCommit) -> None:
     """Open code that a configuration takes from another repository, below that repository's name."""
     try:
         listing = list_repo(repo_id, token=fetch.token, cache_dir=fetch.cache_dir, remember=False)
-        other = _Fetch(listing, fetch.token, fetch.cache_dir, fetch.whole, fetch.repository.most)
+        other = RemoteCommit(listing, fetch.token, fetch.cache_dir, fetch.whole, fetch.repository.most)
         other.repository.took(1, 0)
         files = tuple(sorted(code_closure(listing.sizes, other.read_small, [module])))
         if not files:
@@ -164,21 +168,29 @@ def _add_code(opened: Opened, repo_id: str, module: str, fetch: _Fetch) -> None:
     opened.provenance[f"code from {repo_id}"] = listing.commit
 
 
-class _Fetch:
-    """Opens files of one commit; each one once."""
+class RemoteCommit:
+    """Opens files of one commit; each one once.
+
+    Args:
+        whole: bytes up to which a file is fetched whole; one whose digest is not listed up to `UNLISTED`.
+        anew: what lies in the cache is not opened from there.
+    """
 
     def __init__(
         self,
         listing: Listing,
-        token: str | bool | None,
-        cache_dir: str | os.PathLike[str] | None,
-        whole: int,
-        most: Most,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        whole: int = WHOLE,
+        most: Most | None = None,
+        *,
+        anew: bool = False,
     ) -> None:
         self.listing, self.token, self.cache_dir, self.whole = listing, token, cache_dir, whole
+        self.anew = anew
         named = typed(listing.repo_id)
-        self.repository = Repository(Place(named["repo_id"], listing.commit, named["repo_type"], token), most)
-        self._files: dict[str, OpenedFile] = {}
+        self.repository = Repository(Place(named["repo_id"], listing.commit, named["repo_type"], token), most or Most())
+        self._known: dict[str, RemoteFile] = {}
         _one_kind(listing)
 
     def read_small(self, name: str) -> bytes | None:
@@ -186,26 +198,28 @@ class _Fetch:
         size = self.listing.sizes.get(name)
         if size is None or size > SMALL:
             return None
-        file = self._file(name, SMALL)
-        if isinstance(file, RemoteFile) and file.data is None:
-            raise TargetError(f"{name[:200]!r} of {self.listing.repo_id} could not be read: {file.remote.failed}")
-        return file.read()
+        with contextlib.closing(self._file(name, SMALL)) as file:
+            if isinstance(file, RemoteFile) and file.data is None:
+                raise TargetError(f"{name[:200]!r} of {self.listing.repo_id} could not be read: {file.remote.failed}")
+            return file.read()
 
     def open(self, choice: Choice) -> Opened:
+        files: list[OpenedFile] = []
         try:
-            files = []
             for name in choice.files:
                 files.append(self._file(name, self.whole))
                 if len(files) > HELD_OPEN:
                     files[-1].park()
         except BaseException:
-            for file in self._files.values():
+            for file in files:
                 file.close()
             raise
         listing = self.listing
         opened = Opened(
             listing.repo_id, "hub", tuple(files), commit=listing.commit, provenance=dict(listing.provenance)
         )
+        if not any(isinstance(file, RemoteFile) for file in files):
+            opened.root = snapshot_folder(listing, self.cache_dir)
         bases = tuple(
             NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
             for b in choice.base_models
@@ -213,11 +227,22 @@ class _Fetch:
         opened.not_opened = (*choice.passed_over, *bases)
         return opened
 
+    def in_cache(self, name: str) -> bool:
+        """Whether the file would be opened from the cache."""
+        file = self._cached(name)
+        if file is not None:
+            file.close()
+        return file is not None
+
     def _file(self, name: str, whole: int) -> OpenedFile:
-        found = self._files.get(name)
-        if found is None:
-            found = self._files[name] = self._cached(name) or self._remote(name, whole)
-        return found
+        """The file, opened anew; what was fetched of it once is kept."""
+        cached = self._cached(name)
+        if cached is not None:
+            return cached
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._remote(name, whole)
+        return RemoteFile(name, known.remote, known.data, known.digest)
 
     def _remote(self, name: str, whole: int) -> RemoteFile:
         size = self.listing.sizes.get(name)
@@ -225,7 +250,7 @@ class _Fetch:
         reading = Reading(self.repository, name, size=size or 0, digest=digest)
         if type(size) is not int or size < 0:
             reading.failed = "The server does not say how long it is."
-        elif size <= whole:
+        elif size <= (whole if not whole or name in self.listing.sha256 else max(whole, UNLISTED)):
             try:
                 return RemoteFile(name, reading, reading.whole())
             except NoAccess:
@@ -241,7 +266,7 @@ class _Fetch:
         root = os.path.join(folder, "snapshots", listing.commit)
         digest = listing.sha256.get(name) or listing.blob_ids.get(name, "")
         place = os.path.join(root, *name.split("/"))
-        if not digest or not os.path.isfile(place) or os.path.basename(os.path.realpath(place)) != digest:
+        if self.anew or not digest or not os.path.isfile(place) or os.path.basename(os.path.realpath(place)) != digest:
             return None
         try:
             (file,) = open_files(root, [name], target=listing.repo_id, kind="hub").files

@@ -9,8 +9,9 @@ it. Every way out of here is in the audit log, and a log that cannot be written 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.model import LoadRequest
@@ -41,6 +42,7 @@ def admit(
     nested: bool | None = None,
     settled: Settled | None = None,
     instead: bool = False,
+    report: Report | None = None,
 ) -> Grant:
     """Decide on one load. Raises LoadBlocked; KeyboardInterrupt where a person interrupts the question.
 
@@ -49,6 +51,7 @@ def admit(
         settled: says of a report why no question is needed any more, and whether a person accepted it; None where one
             is. For loads that come in several calls (configuration, tokenizer, model of one commit).
         instead: whether the loader can load the safetensors alternative in the place of this.
+        report: what `scan` said of it, where that was asked already.
 
     Raises:
         LoadBlocked: the answer is no.
@@ -58,7 +61,7 @@ def admit(
     with scope.outside():
         if outer is not None:
             outer.still_allowed()
-        report = with_local_modules(with_name(scan(request, opened)))
+        report = with_local_modules(with_name(scan(request, opened) if report is None else report))
         if (owner := _already_granted(report)) is not None:
             _record("load.nested", request, report, None, owner=owner.report.artifact.digest)
             return Grant(report, opened, request, owner.accepted_by_person, owner.enforced)
@@ -127,14 +130,22 @@ def _other_way(report: Report, request: LoadRequest, nested: bool) -> bool:
 def scan(request: LoadRequest, opened: Opened) -> Report:
     """What the scanners say about what is opened. A seam: tests put a blinded scanner here."""
     from nbguard import settings
-    from nbguard.gate import progress
     from nbguard.scanners import scan_opened
 
-    limits = settings.scan_limits()
+    with progress(request, f"Looking into {request.source}") as moved:
+        return scan_opened(opened, loader=request.loader, limits=settings.scan_limits(), progress=moved)
+
+
+@contextlib.contextmanager
+def progress(request: LoadRequest, title: str) -> Iterator[Callable[[float, str], None] | None]:
+    """Show a person how far something is, where one made the call; None where nobody would see it."""
     if not (request.in_person_code and _somebody_there()):
-        return scan_opened(opened, loader=request.loader, limits=limits)
-    with progress(f"Looking into {request.source}") as moved:
-        return scan_opened(opened, loader=request.loader, limits=limits, progress=moved)
+        yield None
+        return
+    from nbguard import gate
+
+    with gate.progress(title) as moved:
+        yield moved
 
 
 def _asked(report: Report, decision: Decision, request: LoadRequest) -> Answer:

@@ -282,16 +282,15 @@ def _report(
 
 
 def _file_report(file: OpenedFile, found: Facts, inert: bool, whole: int) -> FileReport:
-    return FileReport(
-        file.path, file.size, found.format, found.verdict, inert, found.sha256, _pin(file, found, whole), dict(found.regions)
-    )
+    pin, regions = _pin(file, found, whole), dict(found.regions)
+    return FileReport(file.path, file.size, found.format, found.verdict, inert, found.sha256, pin, regions)
 
 
 def _pin(file: OpenedFile, found: Facts, whole: int) -> str:
     """The digest of all bytes where there is one, else that of what executes and of where the data lies.
 
-    Of a file that has not been downloaded it is the digest that the server lists, wherever it would be that of all bytes
-    after the download: which compares the two.
+    Of a file that has not been downloaded it is the digest that the server lists, wherever it would be that of all
+    bytes after the download, which compares the two.
     """
     if found.sha256:
         return f"sha256:{found.sha256}"

@@ -20,11 +20,13 @@ from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Further, Plan, Reader, Selection, choose, code_closure
 from nbguard.artifact.folders import names_below, read_small
-from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, reader, snapshot_folder
+from nbguard.artifact.hub import Listing, list_repo, snapshot_folder
 from nbguard.artifact.model import LoadRequest, NotScanned
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError, TargetMissing
-from nbguard.hooks import grants
+from nbguard.hooks import grants, walk
+from nbguard.hooks.grants import Grant
+from nbguard.hooks.loaders.arriving import Arriving, Commit
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
 from nbguard.hooks.loaders.settled import Key, Settled
 from nbguard.provenance import did_you_mean
@@ -57,8 +59,21 @@ class _Source:
     """Its folder, resolved: the snapshot in the cache for a repository; None for a single file."""
     commit: str | None = None
     listing: Listing | None = None
+    there: Commit | None = None
+    """A repository's commit, where the files lie: in the cache, or still on the Hub."""
     files: set[str] = field(default_factory=set)
     """Those that were scanned and let through."""
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """Everything that one load opens."""
+
+    opened: Opened
+    marks: dict[str, Key]
+    """How the names of the files of each further source begin."""
+    wanted: list[tuple[_Source, Choice]]
+    """Of each source, this one first."""
 
 
 class RepositoryLoad:
@@ -155,6 +170,9 @@ class RepositoryLoad:
         if os.path.exists(source):
             return self._local(source)
         revision = self._meant(source, revision)
+        return self._on_hub(source, revision)
+
+    def _on_hub(self, source: str, revision: str | None) -> _Source:
         commit = self._pins.get((source, revision))
         if commit is None:
             return self._pinned(source, revision, self._listing(source, revision))
@@ -193,7 +211,8 @@ class RepositoryLoad:
             self._pins.setdefault((source, None), commit)
             self._pins.setdefault((source, "main"), commit)
         root = snapshot_folder(listing, self.options.cache_dir)
-        fresh = _Source(("hub", source, commit), tuple(sorted(listing.sizes)), root, commit, listing)
+        there = Commit(listing, self.options)
+        fresh = _Source(("hub", source, commit), tuple(sorted(listing.sizes)), root, commit, listing, there)
         return self._sources.setdefault((source, commit), fresh)
 
     def _local(self, source: str) -> _Source:
@@ -232,42 +251,87 @@ class RepositoryLoad:
         )
 
     def _reader(self, found: _Source) -> Reader:
-        if found.listing is not None:
-            return reader(found.listing, token=self.options.token, cache_dir=self.options.cache_dir)
+        if found.there is not None:
+            return found.there.read_small
         base = found.root or ""
         return lambda name: read_small(base, name, found.names)
 
     # deciding
 
     def _decide(self, source: str, found: _Source, wanted: Choice) -> None:
-        from nbguard.hooks import walk
-        from nbguard.hooks.walls import code
-
+        """Ask about the files where they lie; what has to be downloaded comes into a quarantine after that, is looked
+        at once more, and is promoted only if it is what was accepted."""
         source = found.listing.repo_id if found.listing is not None else source
+        gathered = self._gathered(source, found, wanted)
+        request = self._request(source, gathered.opened)
+        arriving = Arriving(request, gathered.opened, [(other.there, choice) for other, choice in gathered.wanted])
+        if not arriving.needed:
+            self._admitted(source, found, gathered)
+            return
+        accepted = None if arriving.unclear else self._asked(source, found, gathered, arriving)
+        with arriving.fetched():
+            again = self._gathered(source, found, wanted)
+            self._admitted(source, found, again, arriving, accepted)
+            arriving.promote()
+
+    def _gathered(self, source: str, found: _Source, wanted: Choice) -> _Gathered:
+        """Everything that the load opens, from this source and from those that it draws in."""
         opened = self._opened(source, found, wanted)
-        self.grants.callback(opened.close)
         if not self.arguments.get("trust_remote_code"):
             opened.provenance["remote_code"] = "refused"  # nothing that a configuration names as code will be run
         elsewhere = self._code_elsewhere(opened, wanted)
         drawn_in = self._drawn_in(opened, wanted.further)
         marks = {mark: other.key for mark, other, _ in drawn_in}
-        request = LoadRequest(
+        others = [*elsewhere, *((other, choice) for _, other, choice in drawn_in)]
+        return _Gathered(opened, marks, [(found, wanted), *others])
+
+    def _request(self, source: str, opened: Opened) -> LoadRequest:
+        return LoadRequest(
             self.loader, source, opened.kind, self.arguments, self.requested, in_person_code=self.in_person_code
         )
+
+    def _asked(self, source: str, found: _Source, gathered: _Gathered, arriving: Arriving) -> Grant:
+        """The answer to what the Hub shows of files that are not here yet."""
+        with contextlib.closing(gathered.opened):
+            return walk.admit(
+                self._request(source, gathered.opened),
+                gathered.opened,
+                nested=self.nested,
+                settled=lambda report: (
+                    self._belongs(source, report) or settled.covers_all(found.key, gathered.marks, report)
+                ),
+                instead=self.instead,
+                report=arriving.report,
+            )
+
+    def _admitted(
+        self,
+        source: str,
+        found: _Source,
+        gathered: _Gathered,
+        arriving: Arriving | None = None,
+        accepted: Grant | None = None,
+    ) -> None:
+        """Scan what is here, decide on it, and hold what follows to it."""
+        from nbguard.hooks.walls import code
+
+        opened, marks = gathered.opened, gathered.marks
+        self.grants.callback(opened.close)
+
+        def known(report: Report) -> tuple[str, bool] | None:
+            if arriving is not None and accepted is not None and accepted.enforced:
+                return arriving.as_accepted(report, accepted)
+            return self._belongs(source, report) or settled.covers_all(found.key, marks, report)
+
         grant = walk.admit(
-            request,
-            opened,
-            nested=self.nested,
-            settled=lambda report: self._belongs(source, report) or settled.covers_all(found.key, marks, report),
-            instead=self.instead,
+            self._request(source, opened), opened, nested=self.nested, settled=known, instead=self.instead
         )
         if grant.enforced:
             settled.add_all(found.key, marks, grant.report, by_person=grant.accepted_by_person)
         self.grants.enter_context(grant)
         code.accept(grant)
-        found.files.update(wanted.files)
-        for other, names in (*elsewhere, *((other, names) for _, other, names in drawn_in)):
-            other.files.update(names)
+        for other, choice in gathered.wanted:
+            other.files.update(choice.files)
 
     def _belongs(self, source: str, report: Report) -> tuple[str, bool] | None:
         """What needs no second question within this very call, where it is explained data."""
@@ -281,13 +345,13 @@ class RepositoryLoad:
             return "Configurations of the checkpoint that was accepted in this call.", grant.accepted_by_person
         return None
 
-    def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, _Source, tuple[str, ...]]]:
+    def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, _Source, Choice]]:
         """Other sources that the same load opens: their files, part of the same question, under a mark of their own.
 
         The mark holds two slashes in a row, so that no file of a repository or folder can have such a name. What cannot
         be had is noted, and asked about when the library reaches for it.
         """
-        out: list[tuple[str, _Source, tuple[str, ...]]] = []
+        out: list[tuple[str, _Source, Choice]] = []
         for other in further:
             mark = f"{'file' if os.path.exists(other.source) else 'hf'}://{other.source[:300]}/"
             try:
@@ -304,38 +368,34 @@ class RepositoryLoad:
                 file.path = mark + file.path
             opened.files = (*opened.files, *beside.files)
             opened.provenance[f"also from {other.source[:300]}"] = found.commit or "folder"
-            out.append((mark, found, wanted.files))
+            out.append((mark, found, wanted))
         return out
 
-    def _code_elsewhere(self, opened: Opened, wanted: Choice) -> list[tuple[_Source, tuple[str, ...]]]:
+    def _code_elsewhere(self, opened: Opened, wanted: Choice) -> list[tuple[_Source, Choice]]:
         """Code of other repositories that this one names: pinned, and part of the same question."""
-        out: list[tuple[_Source, tuple[str, ...]]] = []
-        options = self.options
+        out: list[tuple[_Source, Choice]] = []
         for repo_id, module in wanted.code_elsewhere:
-            added = add_code(
-                opened,
-                repo_id,
-                module,
-                revision=self.code_revision,
-                offline=options.local_files_only,
-                token=options.token,
-                cache_dir=options.cache_dir,
-            )
-            if added is not None:
-                listing, names = added
-                out.append((self._pinned(repo_id, self.code_revision, listing), names))
+            try:
+                found = self._on_hub(repo_id, self.code_revision)
+                choice = Choice(tuple(sorted(code_closure(found.names, self._reader(found), [module]))))
+                if not choice.files:
+                    raise TargetError(f"{repo_id} has no file {module[:200]!r}.")
+                beside = self._opened(repo_id, found, choice)
+            except TargetError as error:
+                opened.not_opened = (*opened.not_opened, NotScanned(f"{repo_id}/{module}"[:300], str(error)))
+                continue
+            there = {f.path for f in opened.files}
+            for file in beside.files:
+                file.path = f"{repo_id}/{file.path}"
+            opened.files = (*opened.files, *(f for f in beside.files if f.path not in there))
+            opened.provenance[f"code from {repo_id}"] = found.commit or ""
+            out.append((found, choice))
         return out
 
     def _opened(self, source: str, found: _Source, wanted: Choice) -> Opened:
-        if found.listing is not None:
-            options = self.options
-            return open_listing(
-                found.listing,
-                wanted,
-                token=options.token,
-                cache_dir=options.cache_dir,
-                force_download=options.force_download and not found.files,
-            )
+        if found.there is not None:
+            found.there.anew = self.options.force_download and not found.files
+            return found.there.open(wanted)
         if found.root is None:
             return open_path(source)
         opened = open_files(found.root, wanted.files, target=source, kind="directory")
