@@ -26,7 +26,7 @@ from nbguard.artifact.hub import COMMIT, Listing, repository_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import shown
 from nbguard.artifact.one_holder import locked
-from nbguard.artifact.ranged_http import DISAGREE, Place, Unread
+from nbguard.artifact.ranged_http import DISAGREE, NoAccess, Place, Unread
 from nbguard.artifact.sources import HELD_OPEN, Opened, OpenedFile, open_files
 from nbguard.errors import TargetError
 
@@ -241,7 +241,7 @@ class Held:
         """What goes wrong inside is said with the place of the quarantine."""
         try:
             yield
-        except QuarantineError:
+        except (QuarantineError, NoAccess):
             raise
         except TargetError as error:
             raise QuarantineError(str(error), self.place) from None

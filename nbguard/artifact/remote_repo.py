@@ -14,7 +14,16 @@ import os
 from dataclasses import replace
 
 from nbguard.artifact.checkpoints import Choice, choose, code_closure
-from nbguard.artifact.hub import SMALL, Listing, list_repo, open_repo, repository_folder, snapshot_folder, typed
+from nbguard.artifact.hub import (
+    SMALL,
+    Listing,
+    list_repo,
+    open_repo,
+    place_in_cache,
+    repository_folder,
+    snapshot_folder,
+    typed,
+)
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.ranged_http import NoAccess, Place, Unread
 from nbguard.artifact.remote import Most, Reading, Repository
@@ -229,10 +238,7 @@ class RemoteCommit:
 
     def in_cache(self, name: str) -> bool:
         """Whether the file would be opened from the cache."""
-        file = self._cached(name)
-        if file is not None:
-            file.close()
-        return file is not None
+        return not self.anew and place_in_cache(self.listing, name, self.cache_dir) is not None
 
     def _file(self, name: str, whole: int) -> OpenedFile:
         """The file, opened anew; what was fetched of it once is kept."""
@@ -262,18 +268,12 @@ class RemoteCommit:
     def _cached(self, name: str) -> OpenedFile | None:
         """The file in the Hub's cache, where it lies there for this commit and under the digest that is listed."""
         listing = self.listing
-        folder = repository_folder(listing.repo_id, self.cache_dir)
-        root = os.path.join(folder, "snapshots", listing.commit)
-        digest = listing.sha256.get(name) or listing.blob_ids.get(name, "")
-        place = os.path.join(root, *name.split("/"))
-        if self.anew or not digest or not os.path.isfile(place) or os.path.basename(os.path.realpath(place)) != digest:
+        if self.anew or place_in_cache(listing, name, self.cache_dir) is None:
             return None
+        root = os.path.join(repository_folder(listing.repo_id, self.cache_dir), "snapshots", listing.commit)
         try:
             (file,) = open_files(root, [name], target=listing.repo_id, kind="hub").files
         except TargetError:
-            return None
-        if file.size != listing.sizes.get(name):
-            file.close()
             return None
         return file
 

@@ -104,7 +104,7 @@ LIES = [
     ("status", {"status": 404}, "does not have it"),
     ("status", {"status": 416}, "shorter than it lists"),
     ("status", {"status": 418}, "answers 418"),
-    ("status", {"status": 403}, "is closed to you"),
+    ("status", {"status": 403}, "is gated"),
     ("redirect", {"to": "/evil/other/resolve/main/pytorch_model.bin"}, "another repository"),
     ("redirect", {"to": "/acme/large/resolve/main/config.json"}, "another repository or another file"),
     ("redirect", {"to": "https://evil.example/model.bin"}, "another host"),
@@ -226,7 +226,7 @@ def test_a_length_that_is_none_is_unverifiable(hub: Hub) -> None:
 
 def test_a_repository_that_is_closed_says_so(hub: Hub) -> None:
     hub.store.push("acme/closed", SMALL, info={"gated": "manual"})
-    with pytest.raises(TargetError, match="closed to you"):
+    with pytest.raises(TargetError, match="is gated"):
         open_remote("acme/closed")
 
 
