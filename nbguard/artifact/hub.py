@@ -364,7 +364,7 @@ class _Fetch:
         return place
 
     def _fetched(self, names: Sequence[str]) -> dict[str, str]:
-        """Where the files lie in the cache; what is not there comes through the quarantine, compared with its digest."""
+        """Where the files lie in the cache; what is not there comes by the quarantine, compared with its digest."""
         from nbguard.artifact.quarantine import hold
 
         missing = [n for n in names if self.force or place_in_cache(self.listing, n, self.cache_dir) is None]

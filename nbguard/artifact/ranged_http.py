@@ -170,9 +170,7 @@ def _check_hub(response: Any, place: Place, asked: Asked) -> None:
     if status in _AGAIN:
         raise _Again(f"The server answers {status}", _seconds(headers.get("retry-after", "")))
     if status in (401, 403):
-        raise NoAccess(
-            f"{place.repo_id} is gated: ask for access on its page, then log in with `hf auth login`."
-        )
+        raise NoAccess(f"{place.repo_id} is gated: ask for access on its page, then log in with `hf auth login`.")
     if status == 404:
         raise Unread("The server lists the file and does not have it.")
     if status == 416:

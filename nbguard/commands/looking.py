@@ -91,11 +91,11 @@ def looked_into(
 
 
 def open_load(load: CellLoad) -> Opened:
-    """Open what the load names. Raises TargetError."""
+    """Open what the load names, of a Hub's repository where it lies. Raises TargetError."""
     from nbguard.artifact.sources import open_path
     from nbguard.commands import actions
 
-    return actions.open_target(load.target, load.revision) if load.hub else open_path(load.target)
+    return actions.open_target(load.target, load.revision, remote=True) if load.hub else open_path(load.target)
 
 
 def decide(load: CellLoad, opened: Opened, report: Report, *, person: bool) -> Decision:

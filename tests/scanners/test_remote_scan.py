@@ -77,7 +77,9 @@ def test_the_verdict_is_the_one_after_download(sample: Sample, hub: Hub, tmp_pat
     if downloaded.verdict.word != "unverifiable":
         pins = {f.path: f.pin for f in downloaded.files}
         listed = {f.path for f in opened.files if f.digest}
-        assert [(f.path, f.pin) for f in remote.files if f.path in listed] == [(n, pins[n]) for n in pins if n in listed]
+        assert [(f.path, f.pin) for f in remote.files if f.path in listed] == [
+            (n, pins[n]) for n in pins if n in listed
+        ]
         assert remote.contract.digest == downloaded.contract.digest
     for file in remote.files:  # what is more than is fetched is unverifiable, whatever it is
         assert file.format == same[file.path] or (file.format, file.verdict.word) == ("unknown", "unverifiable")

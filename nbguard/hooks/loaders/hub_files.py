@@ -1,6 +1,6 @@
 """`hf_hub_download` and `snapshot_download`: the ways on which every library gets files of a Hub.
 
-    hf_hub_download("org/name", "model.safetensors")    # alone: nothing is loaded, so it is only noted in the audit log
+    hf_hub_download("org/name", "model.safetensors")    # alone: nothing is loaded; scanned and noted, not asked
 
 Within a load they are held to it: the repository's commit is the one that was scanned, and a file that was not is
 scanned and decided on before it is handed out. So whatever a library decides to open, it has been looked at.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nbguard.artifact.hub import DATASETS
 from nbguard.hooks import caller, swap, trust, walk
 from nbguard.hooks.installed import Installed
-from nbguard.hooks.loaders import repository
+from nbguard.hooks.loaders import downloaded, repository
 from nbguard.hooks.loaders.building import arguments
 from nbguard.hooks.loaders.choosing import is_aside
 
@@ -59,9 +59,12 @@ def _around(
         return original(*args, **kwargs)
     load = repository.current()
     if load is None:
-        if asking != "huggingface_hub":  # a snapshot asks for each of its files
-            _note(name, given)
-        return original(*args, **kwargs)
+        if asking == "huggingface_hub":  # a snapshot asks for each of its files
+            return original(*args, **kwargs)
+        note = _noted(name, given)
+        place = original(*args, **kwargs)
+        downloaded.look(place, given, note)
+        return place
     within(load, f"{DATASETS}{repo_id}" if kind == "dataset" else repo_id, given)
     return original(**{**kwargs, **given})  # what is long deprecated is still passed on, and dropped there
 
@@ -94,19 +97,21 @@ def _revision(given: dict[str, Any]) -> str | None:
     return None if revision is None else str(getattr(revision, "resolved", None) or revision)
 
 
-def _note(name: str, given: dict[str, Any]) -> None:
+def _noted(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What the audit log says of a download, whatever it brings; it is there before the first byte comes."""
     who = caller.find(3)
     files = given.get("filename") or given.get("allow_patterns") or "all files"
-    walk.note(
-        "hub.download",
-        loader=f"huggingface_hub.{name}",
-        target=str(given.get("repo_id"))[:SHOWN],
-        files=str(files)[:SHOWN],
-        revision=str(_revision(given) or "main")[:SHOWN],
-        kind=str(given.get("repo_type") or "model"),
-        caller=who.module[:SHOWN],
-        person=who.kind == "person",
-    )
+    note = {
+        "loader": f"huggingface_hub.{name}",
+        "target": str(given.get("repo_id"))[:SHOWN],
+        "files": str(files)[:SHOWN],
+        "revision": str(_revision(given) or "main")[:SHOWN],
+        "kind": str(given.get("repo_type") or "model"),
+        "caller": who.module[:SHOWN],
+        "person": who.kind == "person",
+    }
+    walk.note("hub.download", **note)
+    return note
 
 
 def _asking() -> str:
