@@ -107,6 +107,8 @@ def open_remote(
         return open_repo(repo_id, revision=revision, offline=True, token=token, cache_dir=cache_dir)
     fetch = _Fetch(listing, token, cache_dir, whole, most or Most())
     fetch.repository.took(1, 0)
+    if listing.hub is not None:
+        listing.hub.start()
     choice = choose(sorted(listing.sizes), fetch.read_small, None)
     opened = fetch.open(choice)
     opened.provenance["scope"] = "whole repository"
@@ -123,6 +125,10 @@ def told(opened: Opened) -> Opened:
         return opened
     repositories = {id(f.remote.repository): f.remote.repository for f in remote}.values()
     nbytes, requests = sum(r.nbytes for r in repositories), sum(r.requests for r in repositories)
+    if opened.hub is not None:
+        opened.hub.overview()
+        opened.hub.files()
+        nbytes, requests = nbytes + opened.hub.nbytes, requests + opened.hub.requests
     size = sum(f.size for f in opened.files)
     opened.provenance["read"] = f"{nbytes:,} bytes of {size:,}, in {requests:,} requests"
     ranged = [f for f in remote if f.ranged and (f.remote.beyond or not f.remote.failed)]
@@ -176,7 +182,8 @@ class _Fetch:
     ) -> None:
         self.listing, self.token, self.cache_dir, self.whole = listing, token, cache_dir, whole
         named = typed(listing.repo_id)
-        self.repository = Repository(Place(named["repo_id"], listing.commit, named["repo_type"], token), most)
+        name = named["repo_id"] if listing.hub is None else listing.hub.repo_id  # it may have been renamed
+        self.repository = Repository(Place(name, listing.commit, named["repo_type"], token), most)
         self._files: dict[str, OpenedFile] = {}
         _one_kind(listing)
 
@@ -203,8 +210,9 @@ class _Fetch:
             raise
         listing = self.listing
         opened = Opened(
-            listing.repo_id, "hub", tuple(files), commit=listing.commit, provenance=dict(listing.provenance)
-        )
+            listing.repo_id, "hub", tuple(files), commit=listing.commit, provenance=dict(listing.provenance),
+            hub=listing.hub,
+        )  # fmt: skip
         bases = tuple(
             NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
             for b in choice.base_models

@@ -130,8 +130,8 @@ def facts_from_model_info(
         requested=_text(requested),
         commit=_text(_get(info, "sha")),
         repo_key=_text(_get(info, "_id")),
-        created=_when(_get(info, "created_at", "createdAt")),
-        modified=_when(_get(info, "last_modified", "lastModified")),
+        created=moment(_get(info, "created_at", "createdAt")),
+        modified=moment(_get(info, "last_modified", "lastModified")),
         private=_flag(_get(info, "private")),
         disabled=_flag(_get(info, "disabled")),
         gated="auto" if gated is True else _text(gated).lower(),
@@ -159,7 +159,7 @@ def _owner(overview: object) -> dict[str, Any]:
         "owner_name": _text(_get(overview, "fullname")) or name,
         "owner_kind": "person" if person else "organisation" if name else "",
         "owner_verified": None if person else _flag(_get(overview, "is_verified", "isVerified")),
-        "owner_created": _when(_get(overview, "created_at", "createdAt")),
+        "owner_created": moment(_get(overview, "created_at", "createdAt")),
         "owner_followers": _count(_get(overview, "num_followers", "numFollowers")),
         "owner_models": _count(_get(overview, "num_models", "numModels")),
     }
@@ -239,14 +239,16 @@ def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _when(value: object) -> datetime | None:
-    """A time in UTC, from a datetime or ISO 8601; None where it is none, or from before there was a Hub."""
+def moment(value: object) -> datetime | None:
+    """A time in UTC, from a datetime, ISO 8601 or seconds since the epoch; None for others, or from before any Hub."""
     try:
         found = datetime.fromisoformat(value[:40]) if isinstance(value, str) else value
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            found = datetime.fromtimestamp(found, UTC)
         if not isinstance(found, datetime):
             return None
         found = (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
     return found if 2016 <= found.year <= 9000 else None
 
@@ -278,7 +280,7 @@ def findings(facts: HubFacts, now: datetime) -> list[Finding]:
             "That happens to repositories that were reported.", "Do not load it.")  # fmt: skip
     for rule, severity, when, what in (
         ("new-repository", Severity.LOW, facts.created, "The repository"),
-        ("new-account", Severity.MEDIUM, facts.owner_created, "The publisher's account"),
+        ("new-account", Severity.LOW, facts.owner_created, "The publisher's account"),
     ):
         if when is not None and now - when < NEW:
             say(rule, severity, f"{what} was created {ago(when, now)}.",
@@ -320,7 +322,7 @@ def rows(facts: HubFacts, now: datetime) -> dict[str, str]:
     if facts.gated:
         said["gated"] = "the publisher lets people in" if facts.gated == "manual" else "after agreeing to terms"
     if facts.bad_files:
-        said["the Hub's scanners"] = f"{len(facts.bad_files):,} files with issues"
+        said["the Hub's scanners"] = f"{_plural(len(facts.bad_files), 'file')} with issues"
     elif facts.scans_done is not None:
         said["the Hub's scanners"] = "nothing found; not relied on" if facts.scans_done else "not done yet"
     return said

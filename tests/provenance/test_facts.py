@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -61,7 +62,7 @@ def test_a_person_is_no_organisation() -> None:
 
     facts = facts_from_model_info(INFO, User(user="ada", fullname="Ada", createdAt="2026-05-18T00:00:00Z"))
     assert (facts.owner_kind, facts.owner_name, facts.owner_verified) == ("person", "Ada", None)
-    assert said(facts) == {"The publisher's account was created 2 days ago.": Severity.MEDIUM}
+    assert said(facts) == {"The publisher's account was created 2 days ago.": Severity.LOW}
 
 
 def test_nothing_is_said_of_what_a_hub_did_not_say() -> None:
@@ -195,7 +196,9 @@ def test_a_redirect_is_told_to_whoever_never_accepted_anything(asked: str, answe
 
 def test_clocks_that_differ_a_little_accuse_nobody() -> None:
     created = INFO | {"createdAt": (THEN + timedelta(minutes=5)).isoformat()}
-    assert reused(facts_from_model_info(created, ORGANISATION | {"_id": "own"}), WAS) == []
+    now = facts_from_model_info(created, ORGANISATION | {"_id": "own"})
+    assert reused(now, dataclasses.replace(WAS, created=None)) == []
+    assert [f.rule for f in reused(now, WAS)] == ["publisher.recreated"], "both times are the Hub's own"
 
 
 # --- hostile answers -------------------------------------------------------------------------------------------------
