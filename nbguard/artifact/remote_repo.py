@@ -128,7 +128,7 @@ def told(opened: Opened) -> Opened:
     if opened.hub is not None:
         opened.hub.overview()
         opened.hub.files()
-        nbytes, requests = nbytes + opened.hub.nbytes, requests + opened.hub.requests
+        requests += opened.hub.requests
     size = sum(f.size for f in opened.files)
     opened.provenance["read"] = f"{nbytes:,} bytes of {size:,}, in {requests:,} requests"
     ranged = [f for f in remote if f.ranged and (f.remote.beyond or not f.remote.failed)]

@@ -282,7 +282,7 @@ def findings(facts: HubFacts, now: datetime) -> list[Finding]:
         ("new-repository", Severity.LOW, facts.created, "The repository"),
         ("new-account", Severity.LOW, facts.owner_created, "The publisher's account"),
     ):
-        if when is not None and now - when < NEW:
+        if when is not None and -timedelta(days=1) <= now - when < NEW:
             say(rule, severity, f"{what} was created {ago(when, now)}.",
                 "Names that imitate known ones are new; so are many honest models.",
                 "Make sure that this is the publisher you mean.")  # fmt: skip
@@ -306,9 +306,10 @@ def rows(facts: HubFacts, now: datetime) -> dict[str, str]:
     """The facts as rows of a report's provenance; only what was said. Hostile: escape it where it is shown."""
     said: dict[str, str] = {}
     if facts.owner:
-        verified = "" if facts.owner_verified is None else "verified" if facts.owner_verified else "not verified"
-        kind = " ".join(word for word in (verified, facts.owner_kind) if word)
-        said["owner"] = f"{facts.owner_name or facts.owner} ({kind})" if kind else facts.owner_name or facts.owner
+        # What it is comes before what it calls itself: a name can say anything.
+        verified = {True: "verified organisation", False: "organisation, not verified"}
+        kind = facts.owner_kind if facts.owner_verified is None else verified[facts.owner_verified]
+        said["owner"] = f"{kind}: “{facts.owner_name or facts.owner}”" if kind else "the Hub does not say who that is"
     for key, when in (
         ("account since", facts.owner_created),
         ("created", facts.created),
@@ -324,7 +325,7 @@ def rows(facts: HubFacts, now: datetime) -> dict[str, str]:
     if facts.bad_files:
         said["the Hub's scanners"] = f"{_plural(len(facts.bad_files), 'file')} with issues"
     elif facts.scans_done is not None:
-        said["the Hub's scanners"] = "nothing found; not relied on" if facts.scans_done else "not done yet"
+        said["the Hub's scanners"] = "nothing found (not relied on)" if facts.scans_done else "not done yet"
     return said
 
 

@@ -1,7 +1,7 @@
 """What the Hub says about publisher and repository, in a report: rows, findings, and a verdict that is no better.
 
     report = with_publisher(report, opened.hub, before)
-    report.provenance["owner"]      # "The Organisation (verified organisation)"
+    report.provenance["owner"]      # "verified organisation: “The Organisation”"
     report.verdict                  # review at least where the Hub calls a file unsafe, or the name changed hands
 
 `before` is what was recorded when something was accepted under the name (`record`). Nothing that a Hub says makes a
@@ -10,7 +10,6 @@ report better, and nothing about a repository that is merely new or little known
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -49,9 +48,11 @@ def with_publisher(
     facts = facts_of(hub)
     moment = now or datetime.now(UTC)
     found = [f for f in findings(facts, moment) if f.severity >= LEAST]
-    found += _reused(report, hub, facts, before)
+    if facts.bad_files and not {path for path, _ in facts.bad_files} & {f.path for f in report.files if not f.inert}:
+        found = [_beside(f) if f.rule == "publisher.hub-scan" else f for f in found]
+    found = _said_once([*_reused(report, hub, facts, before), *found])
     told = {key: text[:300] for key, text in rows(facts, moment).items()}
-    report = replace(report, provenance={**_without_cut(report.provenance, told), **told})
+    report = replace(report, provenance={**report.provenance, **told})
     return _flagged(report, found)
 
 
@@ -77,12 +78,25 @@ def _reused(report: Report, hub: HubSaid, facts: HubFacts, before: Before | None
     found = [f for f in reused(facts, was, root_commit=history.root, history=commits) if f.severity >= LEAST]
     if before is not None and before.same:
         return [replace(f, severity=LEAST, meaning="", remedy=SAME) for f in found[:1]]
-    # One thing to understand and to do, however many signs there are of it.
-    return [f if number == 0 else replace(f, meaning="", remedy="") for number, f in enumerate(found)]
+    return found
 
 
-def _without_cut(provenance: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
-    return {key: text for key, text in provenance.items() if key not in told}
+def _beside(finding: Finding) -> Finding:
+    """Of files that are not opened: told, and no reason to refuse those that are."""
+    severity = min(finding.severity, Severity.MEDIUM)
+    return replace(finding, severity=severity, message=f"{finding.message} It is not opened here.")
+
+
+def _said_once(found: list[Finding]) -> list[Finding]:
+    """Why it matters and what to do, each once, however many signs there are of one thing."""
+    told: set[str] = set()
+    out = []
+    for finding in sorted(found, key=lambda f: -f.severity):
+        meaning = "" if finding.meaning in told else finding.meaning
+        remedy = "" if finding.remedy in told else finding.remedy
+        told |= {finding.meaning, finding.remedy}
+        out.append(replace(finding, meaning=meaning, remedy=remedy))
+    return out
 
 
 def _flagged(report: Report, found: list[Finding]) -> Report:

@@ -75,10 +75,10 @@ def test_a_good_repository_has_rows_and_no_finding() -> None:
     facts = facts_from_model_info(INFO, ORGANISATION)
     assert findings(facts, NOW) == []
     assert rows(facts, NOW) == {
-        "owner": "The Organisation (verified organisation)", "created": "2024-05-20 (2 years ago)",
+        "owner": "verified organisation: “The Organisation”", "created": "2024-05-20 (2 years ago)",
         "last change": "2026-01-02 (4 months ago)", "downloads in 30 days": "120,000", "likes": "45",
         "library": "transformers", "licence": "apache-2.0", "gated": "the publisher lets people in",
-        "the Hub's scanners": "nothing found; not relied on",
+        "the Hub's scanners": "nothing found (not relied on)",
     }  # fmt: skip
 
 
