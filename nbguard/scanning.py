@@ -38,10 +38,11 @@ def scan(
         TargetError: it cannot be found or read, or it is a folder without a model. One plain sentence.
     """
     from nbguard.errors import TargetError
+    from nbguard.hooks.published import published
     from nbguard.provenance import did_you_mean, with_name
 
     try:
-        report = _scan(target, revision=revision, loader=loader, limits=limits, progress=progress)
+        report = _scan(target, revision=revision, loader=loader, limits=limits, progress=progress, then=published)
     except TargetError as error:
         raise did_you_mean(error, target) from None
     return with_name(report)

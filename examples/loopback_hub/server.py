@@ -11,6 +11,7 @@ It reads, lists and serves (ranges too); nothing can be uploaded. The routes and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import socket
@@ -30,6 +31,8 @@ PATHS_INFO = re.compile(r"/api/models/([^/]+/[^/]+)/paths-info/([^/]+)")
 RESOLVE = re.compile(r"/([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)")
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 MAX_BODY = 1 << 20
+COMMITS = 50
+"""On one page."""
 
 
 class Server(ThreadingHTTPServer):
@@ -86,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Server
     routes: ClassVar[tuple[tuple[re.Pattern[str], str], ...]] = (
-        (re.compile(r"/api/(?:organizations|users)/([^/]+)/overview"), "organization"),
+        (re.compile(r"/api/(organizations|users)/([^/]+)/overview"), "owner"),
         (MODEL, "model"),
         (RESOLVE, "resolve"),
     )
@@ -122,13 +125,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(404, {"error": "no such route"})
             return
         try:
+            self.follow(match[1])
             commit = self.commit(match[1], match[2])
             try:
                 wanted = set(json.loads(raw)["paths"])
             except ValueError:
                 wanted = set(parse_qs(raw.decode("utf-8", "replace")).get("paths", []))
             entries = [e for e in self.server.store.entries(match[1], commit) if e.path in wanted]
-            self.reply(200, [self.describe(e, commit, expand=True) for e in entries])
+            told = self.server.store.info(match[1]).get("files", {})
+            self.reply(200, [{**self.describe(e, commit, expand=True), **told.get(e.path, {})} for e in entries])
         except _Refused as refused:
             self.reply(refused.status, {"error": str(refused)}, refused.headers)
 
@@ -143,11 +148,27 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404, "RevisionNotFound", "Invalid rev id")
         return commit
 
-    def answer_organization(self, name: str) -> None:
-        self.reply(200, {"name": name, "fullname": name, "isEnterprise": False, "isVerified": False, "numModels": 1})
+    def follow(self, repo_id: str) -> None:
+        """A repository that was renamed is found under its new name, as the Hub says by a redirect."""
+        to = self.server.store.renamed(repo_id)
+        if to is not None:
+            raise _Refused(307, "", "Temporary Redirect", Location=self.path.replace(f"/{repo_id}", f"/{to}", 1))
+
+    def answer_owner(self, kind: str, name: str) -> None:
+        fault = self.server.faults.of(f"{kind}/{name}/overview")
+        if fault.get("kind") == "status":
+            raise _Refused(fault["status"], "Fault", "A fault that was switched on.")
+        known, overview = self.server.store.owner(name)
+        if kind != f"{known}s":
+            raise _Refused(404, "", "This page does not exist")
+        body = (fault["text"] * fault["copies"]).encode() if fault.get("kind") == "text" else b""
+        if known == "user":
+            overview = {"user": overview.pop("name"), **overview}
+        self.reply(200, overview, body=body, pause=fault.get("pause", 0.0))
 
     def answer_model(self, repo_id: str, kind: str | None, rest: str | None) -> None:
         revision, _, below = (rest or "main").partition("/") if kind == "tree" else (rest or "main", "", "")
+        self.follow(repo_id)
         commit = self.commit(repo_id, "main" if kind in ("refs", "discussions") else revision)
         store = self.server.store
         if kind == "refs":
@@ -159,15 +180,30 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "discussions":
             self.reply(200, {"discussions": [], "count": 0, "start": 0})
         elif kind == "commits":
-            author = [{"user": repo_id.split("/")[0]}]
-            self.reply(200, [{"id": commit, "title": "commit", "message": "", "date": WHEN, "authors": author}])
+            self.send_commits(repo_id, revision, commit)
         elif kind == "tree":
             entries = [e for e in store.entries(repo_id, commit) if not below or e.path.startswith(f"{below}/")]
             self.reply(200, [self.describe(e, commit, expand="expand" in self.query) for e in entries])
         else:
             self.reply(200, self.card(repo_id, commit))
 
+    def send_commits(self, repo_id: str, revision: str, commit: str) -> None:
+        """A page of commits, the newest first, and where the next one is."""
+        store = self.server.store
+        branches = [store.history(repo_id, revision), *(store.history(repo_id, b) for b in store.refs(repo_id))]
+        line = next((b[: b.index(commit) + 1] for b in branches if commit in b), [commit])[::-1]
+        page = int(self.query.get("p", ["0"])[0])
+        shown = line[page * COMMITS : (page + 1) * COMMITS]
+        author = [{"user": repo_id.split("/")[0]}]
+        entries = [{"id": c, "title": "commit", "message": "", "date": WHEN, "authors": author} for c in shown]
+        more = {}
+        if (page + 1) * COMMITS < len(line):
+            where = f"{self.server.address}{urlsplit(self.path).path}?p={page + 1}"
+            more = {"Link": f'<{where}>; rel="next"'}
+        self.reply(200, entries, more)
+
     def answer_resolve(self, repo_id: str, revision: str, name: str) -> None:
+        self.follow(repo_id)
         commit = self.commit(repo_id, revision)
         self.fault = self.server.faults.of(f"{repo_id}/{name}")
         if self.fault.get("kind") == "status":
@@ -208,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
                     sibling["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": 134}
             siblings.append(sibling)
         out: dict[str, Any] = {
-            "_id": "0",
+            "_id": hashlib.sha1(repo_id.encode()).hexdigest()[:24],
             "id": repo_id,
             "modelId": repo_id,
             "author": repo_id.split("/")[0],
@@ -226,7 +262,11 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if "securityStatus" in self.query:
             out["securityRepoStatus"] = {"scansDone": True, "filesWithIssues": []}
-        return {**out, **self.server.store.info(repo_id)}
+        told = self.server.store.info(repo_id)
+        told.pop("files", None)
+        if "securityStatus" not in self.query:
+            told.pop("securityRepoStatus", None)
+        return {**out, **told}
 
     def describe(self, entry: Entry, commit: str, *, expand: bool) -> dict[str, Any]:
         out: dict[str, Any] = {"type": "file", "path": entry.path, "size": entry.size, "oid": entry.oid}
@@ -298,13 +338,25 @@ class _Handler(BaseHTTPRequestHandler):
             }
         )
 
-    def reply(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
+    def reply(
+        self,
+        status: int,
+        value: object,
+        headers: dict[str, str] | None = None,
+        *,
+        body: bytes = b"",
+        pause: float = 0.0,
+    ) -> None:
+        """JSON, or `body` in its place; a byte at a time with a pause between."""
+        body = body or json.dumps(value).encode()
         self.note(status, len(body))
         self.send_response(status)
         everything = {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"}
         for name, text in everything.items():
             self.send_header(name, text)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and not pause:
             self.wfile.write(body)
+        for at in range(len(body) if pause else 0):
+            self.wfile.write(body[at : at + 1])
+            time.sleep(pause)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,9 @@ class Store:
                 place.write_bytes(data)
         refs = self.refs(repo_id) if (folder / "refs.json").exists() else {}
         self._write(folder / "refs.json", {**refs, branch: commit})
+        history = self.history(repo_id, branch)
+        if commit not in history:
+            self._write(folder / "history.json", {**self._read(folder / "history.json"), branch: [*history, commit]})
         if info is not None:
             self._write(folder / "info.json", dict(info))
         return commit
@@ -96,6 +100,51 @@ class Store:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.write_text(json.dumps(value))
         draft.replace(path)
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return loaded
+
+    def history(self, repo_id: str, branch: str = "main") -> list[str]:
+        """The commits that were pushed to a branch, the first one first."""
+        return list(self._read(self._folder(repo_id) / "history.json").get(branch, []))
+
+    # who publishes, and what was renamed
+
+    def describe_owner(self, name: str, kind: str = "organization", **overview: Any) -> None:
+        """What the Hub tells of an owner: `kind` is `organization` or `user`, the rest is as in its JSON."""
+        (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._write(self.root / name / "owner.json", {"kind": kind, "overview": {"name": name, **overview}})
+
+    def owner(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Kind and overview; of an owner who was not described, those of an organisation that is not verified."""
+        found = self._read(self.root / name / "owner.json") if NAME.fullmatch(name) else {}
+        usual = {"name": name, "fullname": name, "isVerified": False, "numModels": 1}
+        return found.get("kind", "organization"), {**usual, **found.get("overview", {})}
+
+    def describe(self, repo_id: str, **info: Any) -> None:
+        """Change what `GET /api/models/…` answers beside the usual."""
+        place = self._folder(repo_id) / "info.json"
+        self._write(place, {**self._read(place), **info})
+
+    def rename(self, repo_id: str, to: str) -> None:
+        """The old name leads to the new one, for as long as nobody takes it."""
+        target = self._folder(to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._folder(repo_id).rename(target)
+        self._write(self.root / "renamed.json", {**self._read(self.root / "renamed.json"), repo_id: to})
+
+    def renamed(self, repo_id: str) -> str | None:
+        """What a name leads to that no repository has any more."""
+        if "/" in repo_id and (self.root / repo_id / "refs.json").exists():
+            return None
+        return self._read(self.root / "renamed.json").get(repo_id)
+
+    def delete(self, repo_id: str) -> None:
+        """The name is free again."""
+        shutil.rmtree(self._folder(repo_id))
+        self._entries = {key: kept for key, kept in self._entries.items() if key[0] != repo_id}
 
     # what tests and demonstrations switch on; see faults.py
 

@@ -16,7 +16,7 @@ import re
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -62,6 +62,7 @@ CREATE TABLE versions (
 CREATE INDEX versions_by_name ON versions (name, at);
 CREATE TABLE texts (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
 """
+_WITH_HUB = "ALTER TABLE versions ADD COLUMN hub TEXT NOT NULL DEFAULT '{}'"
 
 
 def remember(
@@ -71,8 +72,13 @@ def remember(
     reason: str,
     how: Literal["once", "always"],
     approval: str = "",
+    hub: Mapping[str, str] | None = None,
 ) -> None:
-    """Keep what was just accepted. Raises RecordError; the load itself does not depend on this."""
+    """Keep what was just accepted. Raises RecordError; the load itself does not depend on this.
+
+    Args:
+        hub: what the Hub said of the repository and its owner (`nbguard.provenance.published.record`).
+    """
     key = name_of(report)
     if key is None:
         return
@@ -82,6 +88,7 @@ def remember(
         report.artifact.commit or "", int(report.verdict), report.artifact.digest, keys.contract_key(report),
         json.dumps(_files(report)), json.dumps(_beside(report)), json.dumps(_globals(report)),
         json.dumps({path: sha256 for path, (sha256, _) in texts.items()}),
+        json.dumps({_short(key): _short(text) for key, text in (hub or {}).items()}),
     )  # fmt: skip
     with _connection(make=True) as db, db:
         for sha256, data in texts.values():
@@ -116,6 +123,26 @@ def since(report: Report, opened: Opened | None) -> Since | None:
             return None
         found = base.compared(records, report)
         return found if found is None else _with_code(db, found, base, report, opened)
+
+
+def hub_before(report: Report) -> tuple[dict[str, str], bool] | None:
+    """What the Hub said of the repository when something was last accepted under its name, and whether it was exactly
+    this content that was accepted at any time; None where nothing was. Raises RecordError."""
+    key = name_of(report)
+    if key is None or not _path().exists():
+        return None
+    with _connection(make=False) as db:
+        found = db.execute(
+            "SELECT hub FROM versions WHERE name = ? AND hub != '{}' ORDER BY at DESC, id DESC LIMIT 1", (key,)
+        ).fetchone()
+        if found is None:
+            return None
+        same = db.execute(
+            "SELECT 1 FROM versions WHERE name = ? AND artifact = ? AND contract = ?",
+            (key, report.artifact.digest, keys.contract_key(report)),
+        ).fetchone()
+        said = json.loads(found["hub"])
+        return {str(k): str(v) for k, v in said.items()}, same is not None
 
 
 def name_of(report: Report) -> str | None:
@@ -355,7 +382,7 @@ def _connection(*, make: bool) -> Iterator[sqlite3.Connection]:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("PRAGMA trusted_schema = OFF")
-        migrate(db, (_SCHEMA,))
+        migrate(db, (_SCHEMA, _WITH_HUB))
         yield db
     except (sqlite3.Error, zlib.error, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"What was accepted before cannot be told: {error} ({str(path)!r}).") from None

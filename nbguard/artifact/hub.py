@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
+from nbguard.artifact.hub_facts import HubSaid, said
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import no_repository
 from nbguard.artifact.sources import Opened, open_files
@@ -48,6 +49,8 @@ class Listing:
     """Taken from the cache, without asking the Hub."""
     blob_ids: dict[str, str] = field(default_factory=dict)
     """Path → git's id of its content; for a large file, of the pointer to it."""
+    hub: HubSaid | None = None
+    """What the Hub says of the repository and its owner; None where it was not asked."""
 
 
 LISTING_SECONDS = 30.0
@@ -173,9 +176,7 @@ def list_repo(
     if offline or is_offline_mode():
         return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
     try:
-        info: Any = HfApi().repo_info(
-            **typed(repo_id), revision=revision, files_metadata=True, token=token, timeout=LISTING_SECONDS
-        )
+        info: Any = _asked(HfApi(), typed(repo_id), revision, token)
     except errors.HTTPError as error:
         problem = sentence(error, repo_id, revision)
         answered = getattr(error, "response", None)
@@ -201,17 +202,23 @@ def list_repo(
         "revision": revision or "main",
         "commit": commit,
         "publisher": info.author or repo_id.split("/")[0],
-        "modified": info.last_modified.isoformat() if info.last_modified else "",
-        "downloads": "" if info.downloads is None else str(info.downloads),
-        "likes": "" if info.likes is None else str(info.likes),
-        "library": getattr(info, "library_name", None) or "",
-        "gated": str(info.gated) if info.gated else "",
     }
     if remember:
         _remember_ref(repository_folder(repo_id, cache_dir), revision or "main", commit)
     provenance = {k: str(v)[:300] for k, v in facts.items() if v}
     blob_ids = {s.rfilename: s.blob_id for s in siblings if isinstance(s.blob_id, str)}
-    return Listing(repo_id, commit, sizes, digests, provenance, blob_ids=blob_ids)
+    about = said(info, typed(repo_id)["repo_id"], typed(repo_id)["repo_type"], token)
+    return Listing(repo_id, commit, sizes, digests, provenance, blob_ids=blob_ids, hub=about)
+
+
+def _asked(api: Any, named: dict[str, str], revision: str | None, token: str | bool | None) -> Any:
+    """One answer for the files and for what the Hub says of the repository."""
+    options: dict[str, Any] = {
+        "revision": revision, "files_metadata": True, "token": token, "timeout": LISTING_SECONDS
+    }  # fmt: skip
+    if named["repo_type"] == "dataset":
+        return api.dataset_info(named["repo_id"], **options)
+    return api.model_info(named["repo_id"], securityStatus=True, **options)
 
 
 def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, why: str) -> Listing:
@@ -392,6 +399,7 @@ class _Fetch:
         opened = open_files(
             root, choice.files, target=listing.repo_id, kind="hub", commit=listing.commit, provenance=listing.provenance
         )
+        opened.hub = listing.hub
         bases = tuple(
             NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
             for b in choice.base_models

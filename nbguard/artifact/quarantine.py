@@ -93,7 +93,8 @@ class Held:
                  for b in choice.base_models]  # fmt: skip
         listing = self.listing
         opened = Opened(listing.repo_id, "hub", tuple(files), os.path.join(self.place, "snapshots", listing.commit),
-                      listing.commit, dict(listing.provenance), (*choice.passed_over, *bases))  # fmt: skip
+                      listing.commit, dict(listing.provenance), (*choice.passed_over, *bases),
+                      hub=listing.hub)  # fmt: skip
         self._opened.append(opened)
         return opened
 
@@ -278,7 +279,9 @@ class Held:
                     missing.append(what)
             self._check_space(missing, own)
             named = typed(self.listing.repo_id)
-            place = Place(named["repo_id"], self.listing.commit, named["repo_type"], token)
+            about = self.listing.hub
+            name = named["repo_id"] if about is None else about.repo_id  # it may have been renamed
+            place = Place(name, self.listing.commit, named["repo_type"], token)
             for what in missing:
                 tell.start(what)
                 self._fetch(place, what, own, tell)

@@ -121,6 +121,8 @@ def open_remote(
         return open_repo(repo_id, revision=revision, offline=True, token=token, cache_dir=cache_dir)
     fetch = RemoteCommit(listing, token, cache_dir, whole, most)
     fetch.repository.took(1, 0)
+    if listing.hub is not None:
+        listing.hub.start()
     choice = choose(sorted(listing.sizes), fetch.read_small, None)
     opened = fetch.open(choice)
     opened.provenance["scope"] = "whole repository"
@@ -137,6 +139,10 @@ def told(opened: Opened) -> Opened:
         return opened
     repositories = {id(f.remote.repository): f.remote.repository for f in remote}.values()
     nbytes, requests = sum(r.nbytes for r in repositories), sum(r.requests for r in repositories)
+    if opened.hub is not None:
+        opened.hub.overview()
+        opened.hub.files()
+        requests += opened.hub.requests
     size = sum(f.size for f in opened.files)
     opened.provenance["read"] = f"{nbytes:,} bytes of {size:,}, in {requests:,} requests"
     ranged = [f for f in remote if f.ranged and (f.remote.beyond or not f.remote.failed)]
@@ -198,7 +204,8 @@ class RemoteCommit:
         self.listing, self.token, self.cache_dir, self.whole = listing, token, cache_dir, whole
         self.anew = anew
         named = typed(listing.repo_id)
-        self.repository = Repository(Place(named["repo_id"], listing.commit, named["repo_type"], token), most or Most())
+        name = named["repo_id"] if listing.hub is None else listing.hub.repo_id  # it may have been renamed
+        self.repository = Repository(Place(name, listing.commit, named["repo_type"], token), most or Most())
         self._known: dict[str, RemoteFile] = {}
         _one_kind(listing)
 
@@ -225,8 +232,9 @@ class RemoteCommit:
             raise
         listing = self.listing
         opened = Opened(
-            listing.repo_id, "hub", tuple(files), commit=listing.commit, provenance=dict(listing.provenance)
-        )
+            listing.repo_id, "hub", tuple(files), commit=listing.commit, provenance=dict(listing.provenance),
+            hub=listing.hub,
+        )  # fmt: skip
         if not any(isinstance(file, RemoteFile) for file in files):
             opened.root = snapshot_folder(listing, self.cache_dir)
         bases = tuple(

@@ -14,12 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from nbguard.artifact.folders import blob_folder, hub_cache, inside, walk
 from nbguard.artifact.model import FileIdentity, NotScanned, SourceKind
 from nbguard.artifact.names import problem, shown
 from nbguard.artifact.sealed import sealed_copy
 from nbguard.errors import TargetError
+
+if TYPE_CHECKING:
+    from nbguard.artifact.hub_facts import HubSaid
 
 MAX_FILES = 20_000
 """Files of one folder; a folder with more is refused rather than half read."""
@@ -139,6 +143,8 @@ class Opened:
     """What was left out on purpose and would not be opened by a loader either."""
     unreachable: tuple[NotScanned, ...] = ()
     """What a loader may open and could not be opened here: it makes the whole unverifiable."""
+    hub: HubSaid | None = None
+    """What the Hub says of the repository and its owner; None where it was not asked."""
 
     def __enter__(self) -> Opened:
         return self

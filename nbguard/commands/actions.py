@@ -69,8 +69,10 @@ def scan_target(
 def scan_opened(opened: Opened, target: str, progress: Progress | None = None) -> Report:
     """The report on what is open, under the limits that are set."""
     from nbguard import scanners, settings
+    from nbguard.hooks.published import published
 
-    return _as_given(scanners.scan_opened(opened, limits=settings.scan_limits(), progress=progress), target)
+    report = scanners.scan_opened(opened, limits=settings.scan_limits(), progress=progress)
+    return published(_as_given(report, target), opened)
 
 
 def approve(

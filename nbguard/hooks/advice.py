@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nbguard.artifact import alternatives
 from nbguard.artifact.model import LoadRequest
 from nbguard.hooks import written
+from nbguard.hooks.published import record
 from nbguard.report.advice import Way
 from nbguard.report.model import Report
 
@@ -66,7 +67,7 @@ def remember(report: Report, opened: Opened | None, who: str, reason: str, appro
 
     how: Literal["once", "always"] = "always" if approval else "once"
     try:
-        versions.remember(report, opened, who, reason, how, approval)
+        versions.remember(report, opened, who, reason, how, approval, record(report, opened))
     except RecordError as error:
         AuditLog().record("versions.not_kept", target=report.target, why=str(error)[:300])
 

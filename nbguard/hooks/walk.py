@@ -20,6 +20,7 @@ from nbguard.hooks import grants, own, repeats
 from nbguard.hooks.advice import advised, remember
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
+from nbguard.hooks.published import published
 from nbguard.hooks.walls import scope
 from nbguard.provenance import with_name
 from nbguard.report.model import Contract, Report, Verdict
@@ -61,7 +62,8 @@ def admit(
     with scope.outside():
         if outer is not None:
             outer.still_allowed()
-        report = with_local_modules(with_name(scan(request, opened) if report is None else report))
+        report = with_name(scan(request, opened) if report is None else report)
+        report = with_local_modules(published(report, opened))
         if (owner := _already_granted(report)) is not None:
             _record("load.nested", request, report, None, owner=owner.report.artifact.digest)
             return Grant(report, opened, request, owner.accepted_by_person, owner.enforced)

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from nbguard.provenance.judged import did_you_mean, with_name
 from nbguard.provenance.names import NameRisk, Resemblance, assess, resembles
+from nbguard.provenance.published import with_publisher
 
-__all__ = ["NameRisk", "Resemblance", "assess", "did_you_mean", "resembles", "with_name"]
+__all__ = ["NameRisk", "Resemblance", "assess", "did_you_mean", "resembles", "with_name", "with_publisher"]

@@ -130,8 +130,8 @@ def facts_from_model_info(
         requested=_text(requested),
         commit=_text(_get(info, "sha")),
         repo_key=_text(_get(info, "_id")),
-        created=_when(_get(info, "created_at", "createdAt")),
-        modified=_when(_get(info, "last_modified", "lastModified")),
+        created=moment(_get(info, "created_at", "createdAt")),
+        modified=moment(_get(info, "last_modified", "lastModified")),
         private=_flag(_get(info, "private")),
         disabled=_flag(_get(info, "disabled")),
         gated="auto" if gated is True else _text(gated).lower(),
@@ -159,7 +159,7 @@ def _owner(overview: object) -> dict[str, Any]:
         "owner_name": _text(_get(overview, "fullname")) or name,
         "owner_kind": "person" if person else "organisation" if name else "",
         "owner_verified": None if person else _flag(_get(overview, "is_verified", "isVerified")),
-        "owner_created": _when(_get(overview, "created_at", "createdAt")),
+        "owner_created": moment(_get(overview, "created_at", "createdAt")),
         "owner_followers": _count(_get(overview, "num_followers", "numFollowers")),
         "owner_models": _count(_get(overview, "num_models", "numModels")),
     }
@@ -239,14 +239,16 @@ def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _when(value: object) -> datetime | None:
-    """A time in UTC, from a datetime or ISO 8601; None where it is none, or from before there was a Hub."""
+def moment(value: object) -> datetime | None:
+    """A time in UTC, from a datetime, ISO 8601 or seconds since the epoch; None for others, or from before any Hub."""
     try:
         found = datetime.fromisoformat(value[:40]) if isinstance(value, str) else value
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            found = datetime.fromtimestamp(found, UTC)
         if not isinstance(found, datetime):
             return None
         found = (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
     return found if 2016 <= found.year <= 9000 else None
 
@@ -278,9 +280,9 @@ def findings(facts: HubFacts, now: datetime) -> list[Finding]:
             "That happens to repositories that were reported.", "Do not load it.")  # fmt: skip
     for rule, severity, when, what in (
         ("new-repository", Severity.LOW, facts.created, "The repository"),
-        ("new-account", Severity.MEDIUM, facts.owner_created, "The publisher's account"),
+        ("new-account", Severity.LOW, facts.owner_created, "The publisher's account"),
     ):
-        if when is not None and now - when < NEW:
+        if when is not None and -timedelta(days=1) <= now - when < NEW:
             say(rule, severity, f"{what} was created {ago(when, now)}.",
                 "Names that imitate known ones are new; so are many honest models.",
                 "Make sure that this is the publisher you mean.")  # fmt: skip
@@ -304,9 +306,10 @@ def rows(facts: HubFacts, now: datetime) -> dict[str, str]:
     """The facts as rows of a report's provenance; only what was said. Hostile: escape it where it is shown."""
     said: dict[str, str] = {}
     if facts.owner:
-        verified = "" if facts.owner_verified is None else "verified" if facts.owner_verified else "not verified"
-        kind = " ".join(word for word in (verified, facts.owner_kind) if word)
-        said["owner"] = f"{facts.owner_name or facts.owner} ({kind})" if kind else facts.owner_name or facts.owner
+        # What it is comes before what it calls itself: a name can say anything.
+        verified = {True: "verified organisation", False: "organisation, not verified"}
+        kind = facts.owner_kind if facts.owner_verified is None else verified[facts.owner_verified]
+        said["owner"] = f"{kind}: “{facts.owner_name or facts.owner}”" if kind else "the Hub does not say who that is"
     for key, when in (
         ("account since", facts.owner_created),
         ("created", facts.created),
@@ -320,9 +323,9 @@ def rows(facts: HubFacts, now: datetime) -> dict[str, str]:
     if facts.gated:
         said["gated"] = "the publisher lets people in" if facts.gated == "manual" else "after agreeing to terms"
     if facts.bad_files:
-        said["the Hub's scanners"] = f"{len(facts.bad_files):,} files with issues"
+        said["the Hub's scanners"] = f"{_plural(len(facts.bad_files), 'file')} with issues"
     elif facts.scans_done is not None:
-        said["the Hub's scanners"] = "nothing found; not relied on" if facts.scans_done else "not done yet"
+        said["the Hub's scanners"] = "nothing found (not relied on)" if facts.scans_done else "not done yet"
     return said
 
 

@@ -10,11 +10,11 @@ digest or commit does not change by that; what comes next under the name is anot
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nbguard.provenance.facts import HubFacts
+from nbguard.provenance.facts import HubFacts, moment
 from nbguard.report.model import Finding, Severity
 
 SLACK = timedelta(hours=1)
@@ -40,12 +40,44 @@ class Accepted:
     owner_key: str = ""
     root_commit: str = ""
     """The first commit of its history."""
+    created: datetime | None = None
+    """When the repository was made, as the Hub said then."""
+    revision: str = ""
+    """The branch, tag or commit that was loaded."""
 
     @classmethod
-    def of(cls, facts: HubFacts, when: datetime, *, root_commit: str = "") -> Accepted:
+    def of_entry(cls, entry: Mapping[str, object], when: object = None) -> Accepted | None:
+        """From a record (`to_entry`) or a lockfile's entry; None without a name, or a time.
+
+        Args:
+            entry: `name` or `repo`, `when`, and what there is of the rest; what is of another type is left out.
+            when: the time, where the entry does not hold it: a datetime, ISO 8601, or seconds since the epoch.
+        """
+        names = ("name", "commit", "repo_id", "repo_key", "owner", "owner_key", "root_commit", "revision")
+        texts = {key: value for key in names if isinstance(value := entry.get(key), str)}
+        name = texts.pop("name", "") or str(entry.get("repo") or "")
+        found = moment(entry.get("when") if when is None else when)
+        if not name or found is None:
+            return None
+        return cls(name, found, created=moment(entry.get("created")), **texts)
+
+    def to_entry(self) -> dict[str, str]:
+        """What there is to record, as text."""
+        said = {
+            "name": self.name, "when": self.when.isoformat(), "commit": self.commit, "repo_id": self.repo_id,
+            "repo_key": self.repo_key, "owner": self.owner, "owner_key": self.owner_key,
+            "root_commit": self.root_commit, "created": self.created.isoformat() if self.created else "",
+            "revision": self.revision,
+        }  # fmt: skip
+        return {key: text for key, text in said.items() if text}
+
+    @classmethod
+    def of(cls, facts: HubFacts, when: datetime, *, root_commit: str = "", revision: str = "") -> Accepted:
         """What to record of a repository that is accepted now."""
-        name = facts.requested or facts.repo_id
-        return cls(name, when, facts.commit, facts.repo_id, facts.repo_key, facts.owner, facts.owner_key, root_commit)
+        return cls(
+            facts.requested or facts.repo_id, when, facts.commit, facts.repo_id, facts.repo_key, facts.owner,
+            facts.owner_key, root_commit, facts.created, revision,
+        )  # fmt: skip
 
 
 def reused(
@@ -87,11 +119,15 @@ def _changed(facts: HubFacts, was: Accepted, root_commit: str, history: Collecti
     def say(rule: str, message: str, then: object, now: object, severity: Severity = Severity.HIGH) -> None:
         found.append(_finding(rule, severity, facts, message, f"then: {then}\nnow: {now}"))
 
-    for rule, what, created in (
-        ("recreated", "The repository", facts.created),
-        ("new-owner-account", "The publisher's account", facts.owner_created),
+    for rule, what, created, before in (
+        ("recreated", "The repository", facts.created, was.created),
+        ("new-owner-account", "The publisher's account", facts.owner_created, None),
     ):
-        if created is not None and created > was.when + SLACK:
+        if created is not None and created > (before or was.when) + SLACK:
+            if created <= was.when + SLACK:
+                say(rule, f"{what} was made on {created:%Y-%m-%d}, and the one that you accepted is older.",
+                    f"created {before:%Y-%m-%d}", f"created {created:%Y-%m-%d}")  # fmt: skip
+                continue
             message = f"{what} was created on {created:%Y-%m-%d}, after you accepted this name on {day}."
             say(
                 rule,

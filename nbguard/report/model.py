@@ -17,6 +17,8 @@ from nbguard.artifact.model import NotScanned as NotScanned
 from nbguard.report.advice import Advice
 
 SCHEMA = "nbguard.report/1"
+_SAID = "publisher."
+"""How rules begin that tell what a Hub says."""
 
 
 class Verdict(enum.IntEnum):
@@ -286,7 +288,10 @@ class Report:
 
     @property
     def top_severity(self) -> Severity:
-        return max((f.severity for f in self.findings), default=Severity.INFO)
+        """The worst of what was found, as an approval counts it. What a Hub says of a publisher or not, as it likes and
+        is reached, counts from *high* on: what was approved does not have to be approved again for less."""
+        counted = (f.severity for f in self.findings if f.severity >= Severity.HIGH or not f.rule.startswith(_SAID))
+        return max(counted, default=Severity.INFO)
 
     def to_json(self) -> dict[str, Any]:
         artifact: dict[str, Any] = {"digest": self.artifact.digest, "kind": self.artifact.kind}

@@ -141,10 +141,8 @@ def _label(key: str) -> str:
 
 def provenance(report: Report, rules: tuple[str, ...] = ()) -> str:
     """Where it came from, the digest that an approval is bound to, and the ids of the `rules` that decided."""
-    rows = [
-        (_PROVENANCE_LABELS.get(key) or _label(key), words.fact(key, value))
-        for key, value in list(report.provenance.items())[:20]
-    ]
+    who, where = words.origin(report)
+    rows = [(_PROVENANCE_LABELS.get(key) or _label(key), words.fact(key, value)) for key, value in where]
     if report.artifact.commit and "commit" not in report.provenance:
         rows.append(("Commit", report.artifact.commit))
     rows.append(("Content digest", report.artifact.digest))
@@ -154,7 +152,9 @@ def provenance(report: Report, rules: tuple[str, ...] = ()) -> str:
         rows.append(("Decided by", ", ".join(rules)))
     inside = "".join(f"<dt>{html(k, 40)}</dt><dd>{html(v)}</dd>" for k, v in rows)
     note = next((report.provenance[k] for k in ("publisher", "repo", "path", "source") if report.provenance.get(k)), "")
-    return _fold("Where it came from", html(note, 120), f"<dl>{inside}</dl>")
+    told = "".join(f"<dt>{html(key[:1].upper() + key[1:], 40)}</dt><dd>{html(value)}</dd>" for key, value in who)
+    publisher = _fold("Who published it", "as the Hub says", f"<dl>{told}</dl>") if who else ""
+    return publisher + _fold("Where it came from", html(note, 120), f"<dl>{inside}</dl>")
 
 
 def files(report: Report) -> str:

@@ -135,8 +135,13 @@ def render(
         )
     if len(ordered) > MOST_ROWS:
         page.add(f"and {len(ordered) - MOST_ROWS} more", first="  ")
+    who, where = words.origin(report)
+    if who:
+        page.title("Who published it, as the Hub says")
+    for key, value in who:
+        page.add(terminal(value), first=f"  {terminal(key, 40)}: ")
     page.title("Where it came from")
-    for key, value in [*list(report.provenance.items())[:20], ("content digest", report.artifact.digest)]:
+    for key, value in [*where, ("content digest", report.artifact.digest)]:
         page.add(terminal(words.fact(key, value)), first=f"  {terminal(key, 40)}: ")
     return "\n".join(page.lines)
 

@@ -87,6 +87,23 @@ def size(count: int) -> str:
     raise AssertionError("unreachable: the last unit takes everything")
 
 
+WHO = (
+    "publisher", "owner", "account since", "created", "last change", "downloads in 30 days", "likes", "library",
+    "licence", "gated", "the Hub's scanners",
+)  # fmt: skip
+"""Of a report's provenance: what a Hub says of who published it, in this order."""
+MOST_FACTS = 20
+
+
+def origin(report: Report) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The report's provenance in two parts: who published it, and where it came from."""
+    said = report.provenance
+    if "owner" not in said:
+        return [], list(said.items())[:MOST_FACTS]
+    who = [(key, said[key]) for key in WHO if key in said]
+    return who, [(key, value) for key, value in said.items() if key not in WHO][:MOST_FACTS]
+
+
 def fact(key: str, value: str) -> str:
     """One value of a report's provenance, for a person."""
     return size(int(value)) if key == "size" and value.isascii() and value.isdigit() and len(value) < 20 else value

@@ -101,8 +101,12 @@ def scan(
     loader: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    then: Callable[[Report, Opened], Report] | None = None,
 ) -> Report:
     """Judge a path, or a repository on the Hub (`org/name`, `hf://org/name@revision`), without loading anything.
+
+    Args:
+        then: what else is to be said in the report, told while the target is open.
 
     Raises:
         TargetError: it cannot be found or read, or it is a folder without a model. One plain sentence.
@@ -114,7 +118,7 @@ def scan(
         report = scan_opened(opened, loader=loader, limits=limits, progress=progress)
         if opened.kind == "directory" and not any(holds_model(f) for f in report.files):
             raise TargetError(f"{opened.target} holds no model and no code that comes with one.")
-    return report
+        return report if then is None else then(report, opened)
 
 
 def holds_model(file: FileReport) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -61,7 +62,7 @@ def test_a_person_is_no_organisation() -> None:
 
     facts = facts_from_model_info(INFO, User(user="ada", fullname="Ada", createdAt="2026-05-18T00:00:00Z"))
     assert (facts.owner_kind, facts.owner_name, facts.owner_verified) == ("person", "Ada", None)
-    assert said(facts) == {"The publisher's account was created 2 days ago.": Severity.MEDIUM}
+    assert said(facts) == {"The publisher's account was created 2 days ago.": Severity.LOW}
 
 
 def test_nothing_is_said_of_what_a_hub_did_not_say() -> None:
@@ -74,10 +75,10 @@ def test_a_good_repository_has_rows_and_no_finding() -> None:
     facts = facts_from_model_info(INFO, ORGANISATION)
     assert findings(facts, NOW) == []
     assert rows(facts, NOW) == {
-        "owner": "The Organisation (verified organisation)", "created": "2024-05-20 (2 years ago)",
+        "owner": "verified organisation: “The Organisation”", "created": "2024-05-20 (2 years ago)",
         "last change": "2026-01-02 (4 months ago)", "downloads in 30 days": "120,000", "likes": "45",
         "library": "transformers", "licence": "apache-2.0", "gated": "the publisher lets people in",
-        "the Hub's scanners": "nothing found; not relied on",
+        "the Hub's scanners": "nothing found (not relied on)",
     }  # fmt: skip
 
 
@@ -195,7 +196,9 @@ def test_a_redirect_is_told_to_whoever_never_accepted_anything(asked: str, answe
 
 def test_clocks_that_differ_a_little_accuse_nobody() -> None:
     created = INFO | {"createdAt": (THEN + timedelta(minutes=5)).isoformat()}
-    assert reused(facts_from_model_info(created, ORGANISATION | {"_id": "own"}), WAS) == []
+    now = facts_from_model_info(created, ORGANISATION | {"_id": "own"})
+    assert reused(now, dataclasses.replace(WAS, created=None)) == []
+    assert [f.rule for f in reused(now, WAS)] == ["publisher.recreated"], "both times are the Hub's own"
 
 
 # --- hostile answers -------------------------------------------------------------------------------------------------
