@@ -121,6 +121,7 @@ def test_a_blinded_scanner_still_converts_nothing_that_acts(tmp_path: Path, monk
     path = tmp_path / "m.bin"
     path.write_bytes(pickle.dumps(Payload(marker)))
     monkeypatch.setattr(converting, "_scanned", lambda opened, weights: None)
+    monkeypatch.setattr(converting, "_kinds", lambda report, weights: {f.path: "torch" for f in weights})
     with pytest.raises(ConversionError, match="could not be read as pure data"):
         convert(path)
     assert not marker.exists()
