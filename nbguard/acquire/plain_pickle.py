@@ -2,7 +2,7 @@
 
     arrays = load(file, limit=1 << 30)          # {"weights.0": array, …}
 
-Nine names are known, and each is a class or function of this module; any other refuses the file. Of joblib's own format
+A handful of names is known, and each is a class or function of this module; any other refuses the file. Of joblib's own format
 the bytes of an array follow inside the stream (joblib/numpy_pickle.py, `NumpyArrayWrapper.read_array`).
 """
 
@@ -82,6 +82,11 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """`bytes()`, as protocol 2 writes what is empty; with arguments it could be told to make gigabytes."""
+    return b""
+
+
 def _shaped(data: Any, dtype: Any, shape: Any, fortran: bool) -> Any:
     """The array with these bytes; exactly as many as the shape says."""
     import numpy
@@ -110,13 +115,15 @@ _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "memmap"): _Array,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
     ("collections", "OrderedDict"): OrderedDict,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
     **{(f"{home}.numpy_pickle", "NumpyArrayWrapper"): _Wrapper for home in ("joblib", "sklearn.externals.joblib")},
 }
-_CALLED = (_DType, _reconstruct, _scalar, _frombuffer, _encode, OrderedDict)
+_CALLED = (_DType, _reconstruct, _scalar, _frombuffer, _encode, _no_bytes, OrderedDict)
 
 
 class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
