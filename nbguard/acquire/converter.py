@@ -132,10 +132,11 @@ def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
         raise NotDataError(f"{said} is of a class of its own ({type(tensor).__name__[:100]})")
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
         raise NotDataError(f"{said} is not dense, and safetensors cannot hold it")
-    if str(tensor.dtype).removeprefix("torch.") not in HELD:
-        raise NotDataError(
-            f"{said} holds {str(tensor.dtype).removeprefix('torch.')}, which safetensors has no type for"
-        )
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in HELD:
+        raise NotDataError(f"{said} holds {dtype}, which safetensors has no type for")
+    if dtype == "float4_e2m1fn_x2" and not tensor.dim():
+        raise NotDataError(f"{said} is one pair of 4-bit numbers without a shape, which safetensors cannot hold")
     return tensor.detach().resolve_conj().resolve_neg()
 
 

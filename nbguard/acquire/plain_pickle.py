@@ -2,7 +2,7 @@
 
     arrays = load(file, limit=1 << 30)          # {"weights.0": array, …}
 
-A handful of names is known, and each is a class or function of this module; any other refuses the file. Of joblib's own format
+A handful of names is known, each for a class or function of this module; any other refuses the file. Of joblib's format
 the bytes of an array follow inside the stream (joblib/numpy_pickle.py, `NumpyArrayWrapper.read_array`).
 """
 
