@@ -71,7 +71,7 @@ def read(kind: str, file: IO[bytes], limit: int) -> tuple[Arrays, list[str]]:
     else:
         if kind == "keras":
             file, left_out = _inside_archive(file, limit)
-        found, more = _hdf5(file)
+        found, more = _hdf5(file, limit)
         left_out += more
     if not found:
         raise NotDataError("it holds no arrays")
@@ -135,7 +135,7 @@ def _inside_archive(file: IO[bytes], limit: int) -> tuple[IO[bytes], list[str]]:
     return io.BytesIO(data), [m.filename for m in members if m.filename != KERAS_WEIGHTS]
 
 
-def _hdf5(file: IO[bytes]) -> tuple[Arrays, list[str]]:
+def _hdf5(file: IO[bytes], limit: int) -> tuple[Arrays, list[str]]:
     try:
         import h5py
     except ImportError:
@@ -146,6 +146,10 @@ def _hdf5(file: IO[bytes]) -> tuple[Arrays, list[str]]:
         left_out = [name for name in TRAINING if isinstance(root.get(name, getclass=True, getlink=True), type)]
         left_out += sorted(f"attribute {name}" for name in root.attrs)[:100]
         for name, dataset in _datasets(root):
+            if dataset.shape is not None:
+                limit -= dataset.nbytes
+            if limit < 0:
+                raise NotDataError("its numbers take more room than what was set for them")
             arrays[name] = _dataset(name, dataset)
     return arrays, left_out
 

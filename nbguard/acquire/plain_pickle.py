@@ -151,7 +151,10 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
             raise NotDataError("it calls something that makes no array")
         if called is OrderedDict and arguments:
             raise NotDataError("it makes a dictionary in a way that joblib does not")
-        self.stack[-1] = called(*arguments)
+        try:
+            self.stack[-1] = called(*arguments)
+        except TypeError:
+            raise NotDataError("it makes an array in a way that NumPy does not") from None
 
     def _newobj(self) -> None:
         arguments, cls = self.stack.pop(), self.stack.pop()
