@@ -47,7 +47,7 @@ class _DType:
         dtype = numpy.dtype(self.code)
         if dtype.kind not in _KINDS or dtype.itemsize < 1:
             raise NotDataError(f"one of its arrays holds {self.code!r}, which safetensors has no type for")
-        return dtype if self.order in ("|", "=") else dtype.newbyteorder(self.order)
+        return dtype if self.order in ("|", "=") else dtype.newbyteorder("<" if self.order == "<" else ">")
 
 
 class _Array:
@@ -126,10 +126,11 @@ _NAMES: dict[tuple[str, str], Any] = {
 _CALLED = (_DType, _reconstruct, _scalar, _frombuffer, _encode, _no_bytes, OrderedDict)
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _Reader(pickle._Unpickler):
     """Python's own pickle machine, which can name nothing but the above."""
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")
@@ -160,7 +161,7 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
         arguments, cls = self.stack.pop(), self.stack.pop()
         if cls is not _Wrapper or arguments:
             raise NotDataError("it makes an object that is no array")
-        self.append(_Wrapper())
+        self.stack.append(_Wrapper())
 
     def _build(self) -> None:
         state, made = self.stack.pop(), self.stack[-1]

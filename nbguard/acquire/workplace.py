@@ -59,8 +59,9 @@ def workplace(parent: Path) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            keeper.stdin.close()  # type: ignore[union-attr] - it was asked for; its end is what the keeper waits for
+        if keeper.stdin is not None:  # its end is what the keeper waits for
+            with contextlib.suppress(OSError):
+                keeper.stdin.close()
         _ended(keeper)
 
 

@@ -57,8 +57,10 @@ def lead(report: Report) -> tuple[Part, ...]:
             Part("The name", (Row("name", f"Did you mean {meant.name}{whose}?"), Row("say", f"{how} {meant.detail}.")))
         )
     if way is not None:
-        title, kind = ("A safer way", "loud") if way.line else ("No safer way", "say")
-        out.append(Part(title, (Row(kind, way.why), *_code(way.line))))  # type: ignore[arg-type] - one of the two
+        if way.line:
+            out.append(Part("A safer way", (Row("loud", way.why), *_code(way.line))))
+        else:
+            out.append(Part("No safer way", (Row("say", way.why),)))
     return tuple(out)
 
 
