@@ -106,7 +106,9 @@ def outcome(answer: Answer) -> Outcome:
     if answer.choice == "safetensors":
         return Outcome("refused", f"Not loaded: {answer.who} chose the safetensors in its place.")
     if answer.choice == "convert":
-        return Outcome("refused", f"Not loaded as it is: {answer.who} had it converted to safetensors, to load that.")
+        return Outcome(
+            "refused", f"Not loaded as it is: {answer.who} chose to have it converted to safetensors, and that loaded."
+        )
     return Outcome("refused", f"Refused. Nothing was loaded.{because}")
 
 
