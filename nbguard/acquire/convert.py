@@ -16,8 +16,8 @@ import os
 import posixpath
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +42,8 @@ KEPT = (".json", ".txt", ".model", ".tiktoken", ".jinja", ".md")
 SECONDS = 1800
 MEMORY_FLOOR = 6 << 30
 """Bytes of address space; torch alone maps about 3 GiB."""
-UNPACKED = 20
-"""How many times its size a compressed file may become, and a gigabyte besides."""
+TIED, UNPACKED = 4, 20
+"""How many times its size a file of torch, and one that may be compressed, can become, and a gigabyte besides."""
 MAX_ANSWER = 1 << 20
 
 Progress = Callable[[float, str], None]
@@ -76,8 +76,6 @@ class ConvertedFile:
     """Names of what the checkpoint held besides its weights (`optimizer`, `epoch`)."""
     layers: tuple[str, ...]
     """What held the process that read it: `limits`, `landlock 7`, `seccomp`."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Names of tensors that are stored once, under the other name (at most the first hundred)."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def convert(
                     raise ConversionError(f"{opened.target} was changed while it was converted; nothing was written.")
                 notes = Told(opened.target, opened.commit, report.rules_version, report.verdict.word, made, now())
                 if not single:
-                    _surroundings(opened, weights, made, moved)
+                    _surroundings(opened, weights, made, moved, whole=only is None)
                     write_card(moved, notes)
                     write_checksums(moved)
                 _put(moved, place, notes, single=single)
@@ -154,9 +152,15 @@ def _put(moved: Path, place: Path, notes: Told, *, single: bool) -> None:
         os.replace(moved / place.name, place)
         os.replace(beside, place.with_name(beside.name))
         return
+    before = moved.with_name("before")
     if place.exists():
-        os.replace(place, moved.with_name("before"))
-    os.replace(moved, place)
+        os.replace(place, before)
+    try:
+        os.replace(moved, place)
+    except OSError:
+        if before.exists():
+            os.replace(before, place)
+        raise
 
 
 # what, and where to
@@ -216,6 +220,8 @@ def _place(opened: Opened, to: str | os.PathLike[str] | None, *, single: bool, o
         raise ConversionError("Say where the converted folder should be written to: to=… (--to on the command line).")
     if place.exists() and not overwrite:
         raise ConversionError(f"{place} is there already; nothing was written.")
+    if place.exists() and place.is_dir() is single:
+        raise ConversionError(f"{place} is no {'file' if single else 'folder'}; nothing was written.")
     if place.is_dir() and not (place / NOTES).is_file():
         raise ConversionError(f"{place} was not made by a conversion, so it is not replaced; nothing was written.")
     source = None if opened.root is None or single else Path(opened.root)
@@ -272,7 +278,6 @@ def _one(file: OpenedFile, kind: str, name: str, private: Path, moved: Path) -> 
         tensors=int(done["tensors"]),
         left_out=tuple(str(n) for n in done.get("left_out", ())),
         layers=tuple(str(n) for n in done.get("layers", ())),
-        aliases={str(a): str(of) for a, of in dict(done.get("aliases", {})).items()},
     )
 
 
@@ -280,7 +285,7 @@ def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
     """Run the isolated process. Raises ConversionError where it refuses, dies or takes too long."""
     from nbguard.report.escape import terminal
 
-    unpacked = 2 * file.size + (64 << 20) if kind == "torch" else UNPACKED * file.size + (1 << 30)
+    unpacked = (TIED if kind == "torch" else UNPACKED) * file.size + (1 << 30)
     limits = {"memory": MEMORY_FLOOR + 4 * unpacked, "file_size": unpacked, "seconds": SECONDS}
     command = [*isolated("nbguard.acquire.converter"), task, kind, str(file.fd), work]
     environment = {
@@ -321,7 +326,9 @@ def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
 # what goes with it
 
 
-def _surroundings(opened: Opened, weights: list[OpenedFile], made: list[ConvertedFile], folder: Path) -> None:
+def _surroundings(
+    opened: Opened, weights: list[OpenedFile], made: list[ConvertedFile], folder: Path, *, whole: bool
+) -> None:
     """Configurations, tokenizers and indexes beside the new weights; names are those of handles, inside the folder."""
     taken = {file.path for file in weights}
     renamed = {posixpath.basename(m.source): posixpath.basename(m.path) for m in made}
@@ -331,15 +338,21 @@ def _surroundings(opened: Opened, weights: list[OpenedFile], made: list[Converte
         name, data = file.path, file.read()
         if name.endswith(".bin.index.json"):
             name = name.replace("pytorch_model", "model").removesuffix(".bin.index.json") + ".safetensors.index.json"
-            data = _index(data, renamed)
+            table = _index(data, renamed, whole=whole)
+            if table is None:
+                continue
+            data = table
         place = folder.joinpath(*name.split("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
 
 
-def _index(data: bytes, renamed: dict[str, str]) -> bytes:
+def _index(data: bytes, renamed: dict[str, str], *, whole: bool) -> bytes | None:
+    """The index with the new names; None where it is about shards that were not to be converted."""
     try:
         index = json.loads(data)
+        if not whole and not {str(v) for v in index["weight_map"].values()} <= set(renamed):
+            return None
         weight_map = {str(k): renamed[str(v)] for k, v in index["weight_map"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConversionError(f"The index of the shards cannot be read ({type(error).__name__}).") from None

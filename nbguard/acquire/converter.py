@@ -100,6 +100,8 @@ def _tensors(loaded: Any) -> tuple[Tensors, list[str]]:
         return {"tensor": _plain("tensor", loaded)}, []
     if not isinstance(loaded, Mapping):
         raise NotDataError(f"it holds {type(loaded).__name__}, not a set of named tensors")
+    if not loaded:
+        raise NotDataError("it holds no tensors")
     if not _only_tensors(loaded):
         for key in INSIDE:
             inner = loaded.get(key)
@@ -141,14 +143,16 @@ def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def write(tensors: Tensors, folder: str) -> dict[str, Any]:
-    """Write the file. Identical views of one storage are written once and named in the metadata, as safetensors'
-    own `save_model` does; everything else gets bytes of its own."""
+    """Write the file. Every name gets bytes of its own, those of tied tensors too.
+
+    `safetensors.torch.save_model` would keep one of the names and put the others into the metadata, where most loaders
+    do not look: a model without the head whose weight was kept would come out with embeddings made up at random.
+    """
     from safetensors.torch import save_file
 
-    aliases = _aliases(tensors)
-    kept = {n: _raw(t).view(t.dtype) for n, t in tensors.items() if n not in aliases}
-    save_file(kept, os.path.join(folder, OUT), metadata={"format": "pt", **aliases})
-    return {"tensors": len(tensors), "aliases": dict(list(aliases.items())[:MOST_NAMED])}
+    written = {n: _raw(t).view(t.dtype) for n, t in tensors.items()}
+    save_file(written, os.path.join(folder, OUT), metadata={"format": "pt"})
+    return {"tensors": len(tensors)}
 
 
 def _raw(tensor: torch.Tensor) -> torch.Tensor:
@@ -157,22 +161,6 @@ def _raw(tensor: torch.Tensor) -> torch.Tensor:
 
     width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
     return tensor.view(width).clone(memory_format=torch.contiguous_format)
-
-
-def _aliases(tensors: Tensors) -> dict[str, str]:
-    """Name → the first name of the very same view: same place, type, shape and strides."""
-    seen: dict[tuple[Any, ...], str] = {}
-    aliases: dict[str, str] = {}
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        if not tensor.numel():
-            continue
-        view = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if view in seen and name != "format":
-            aliases[name] = seen[view]
-        else:
-            seen.setdefault(view, name)
-    return aliases
 
 
 def compare(tensors: Tensors, folder: str) -> dict[str, Any]:
@@ -184,12 +172,10 @@ def compare(tensors: Tensors, folder: str) -> dict[str, Any]:
     from safetensors import safe_open
 
     with safe_open(os.path.join(folder, OUT), framework="pt") as written:
-        metadata = {k: v for k, v in (written.metadata() or {}).items() if k != "format"}
-        names = set(written.keys())
-        if names | set(metadata) != set(tensors):
+        if set(written.keys()) != set(tensors):
             raise NotDataError("the written file does not hold the same names")
         for name, tensor in tensors.items():
-            other = written.get_tensor(name if name in names else metadata[name])
+            other = written.get_tensor(name)
             same = other.dtype == tensor.dtype and other.shape == tensor.shape
             if not same or not torch.equal(_raw(other), _raw(tensor)):
                 raise NotDataError(f"the tensor {name[:MAX_NAME]!r} was not written bit for bit")

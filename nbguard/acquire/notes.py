@@ -68,10 +68,6 @@ def section(told: Told, *, level: int = 2) -> str:
             left = ", ".join(_code(name, 60) for name in m.left_out[:MOST_LEFT_OUT])
             more = f" and {len(m.left_out) - MOST_LEFT_OUT} more" if len(m.left_out) > MOST_LEFT_OUT else ""
             lines.append(f"- Left out of {_code(m.source, 200)}, because it is no weight: {left}{more}.")
-        if m.aliases:
-            pairs = ", ".join(f"{_code(a, 60)} is {_code(of, 60)}" for a, of in list(m.aliases.items())[:MOST_LEFT_OUT])
-            more = f" and {len(m.aliases) - MOST_LEFT_OUT} more" if len(m.aliases) > MOST_LEFT_OUT else ""
-            lines.append(f"- Stored once in {_code(m.path, 200)}, the other names in its metadata: {pairs}{more}.")
     lines += [f"- What held the process that read the original: {held(told.files[0].layers)}.", ""]
     return "\n".join(lines)
 

@@ -50,9 +50,7 @@ def through(state: dict[str, Any], tmp_path: Path, *, zipped: bool = True) -> di
 
 def written(folder: Path) -> dict[str, torch.Tensor]:
     with safe_open(folder / converter.OUT, framework="pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-        aliases = {k: v for k, v in file.metadata().items() if k != "format"}
-    return {**found, **{name: found[of] for name, of in aliases.items()}}
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
 
 
 def test_the_table_of_types_is_that_of_safetensors() -> None:
@@ -130,6 +128,12 @@ REFUSED: dict[str, Any] = {
 def test_what_safetensors_cannot_hold_is_refused_and_named(kind: str) -> None:
     with pytest.raises(NotDataError, match="the tensor 'the culprit'"):
         converter._tensors({"fine": torch.ones(1), "the culprit": REFUSED[kind]()})
+
+
+@pytest.mark.parametrize("value", [{"w": torch.ones(2), "n": "text"}, [torch.ones(2)], {1: torch.ones(2)}, "text", {}])
+def test_what_is_no_set_of_named_tensors_is_refused(value: Any) -> None:
+    with pytest.raises(NotDataError):
+        converter._tensors(value)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -217,6 +221,13 @@ def test_what_no_tensor_can_hold_is_refused(dtype: Any, how: str, tmp_path: Path
 
     with pytest.raises((NotDataError, ValueError)):
         made()
+
+
+def test_tied_tensors_are_there_by_every_name_for_loaders_that_know_no_aliases(tmp_path: Path) -> None:
+    one = torch.arange(4.0)
+    through({"lm_head.weight": one, "transformer.wte.weight": one}, tmp_path)
+    found = safetensors.torch.load_file(tmp_path / converter.OUT)
+    assert all(torch.equal(found[name], one) for name in ("lm_head.weight", "transformer.wte.weight"))
 
 
 def test_a_state_dict_of_its_own_class_is_one(tmp_path: Path) -> None:

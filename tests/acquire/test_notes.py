@@ -18,9 +18,7 @@ CARD = "---\nlicense: mit\ntags:\n- bert\n---\n# A model\n\nIts text.\n"
 
 
 def told(**changed: object) -> notes.Told:
-    file = ConvertedFile(
-        EVIL, "a" * 64, EVIL, "b" * 64, 3, (EVIL, "epoch"), ("limits", "landlock 7", "seccomp"), {EVIL: "w"}
-    )
+    file = ConvertedFile(EVIL, "a" * 64, EVIL, "b" * 64, 3, (EVIL, "epoch"), ("limits", "landlock 7", "seccomp"))
     given = {"target": EVIL, "commit": "c" * 40, "rules": "7", "verdict": "safe", "files": [file], "when": notes.now()}
     return notes.Told(**(given | changed))  # type: ignore[arg-type]
 
