@@ -7,6 +7,7 @@ model = nbguard.load_transformers("org/pickles-only", convert=True)     # conver
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbguard.artifact.checkpoints import TORCH_WEIGHTS, Selection, choose
@@ -108,7 +109,6 @@ def _weights(source: str, kwargs: dict[str, Any], selection: Selection) -> tuple
 
 def _converted(source: str, commit: str | None, present: tuple[str, ...], *, convert: bool) -> str:
     """The folder with converted weights. Raises UnsafeModelError where that is not wanted or cannot be."""
-    from nbguard import settings
     from nbguard.hooks.walk import note
     from nbguard.report.escape import terminal
 
@@ -126,17 +126,51 @@ def _converted(source: str, commit: str | None, present: tuple[str, ...], *, con
             "or ask the publisher for safetensors."
         )
     from nbguard.acquire.convert import ConversionError
-    from nbguard.acquire.convert import convert as make
 
-    name = source.replace("/", "--") if commit is not None else os.path.basename(os.path.realpath(source))
-    folder = settings.private_dir(settings.data_dir() / "converted") / (f"{name}-{commit[:12]}" if commit else name)
     try:
-        made = make(source if commit is None else f"hf://{source}", folder, revision=commit, overwrite=True)
+        return converted_folder(source, commit)
     except ConversionError as error:
         note("load.refused", loader="nbguard.load_transformers", target=source, why="not converted")
         raise UnsafeModelError(f"{source} cannot be loaded the safe way: {error}", error.report) from None
+
+
+def converted_folder(
+    source: str,
+    commit: str | None,
+    *,
+    only: Sequence[str] | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> str:
+    """Convert the weights of a folder, or of a repository at a commit, into a folder of this user's own.
+
+    Args:
+        only: the weights to convert; by default all.
+        progress: called with the share done and what is being done.
+
+    Raises:
+        ConversionError: it is not safe, or not pure data.
+        TargetError: it cannot be read.
+    """
+    import hashlib
+
+    from nbguard import settings
+    from nbguard.acquire.convert import convert
+    from nbguard.hooks.walk import note
+
+    place = source if commit is not None else os.path.realpath(source)
+    name = source.replace("/", "--") if commit is not None else os.path.basename(place)
+    told = "\0".join((place, commit or "", *sorted(only or ())))
+    own = hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:12]
+    made = convert(
+        place if commit is None else f"hf://{source}",
+        settings.private_dir(settings.data_dir() / "converted") / f"{name[:80]}-{own}",
+        revision=commit,
+        overwrite=True,
+        only=only,
+        progress=progress,
+    )
     note("model.converted", target=source, commit=commit, files=[f.path for f in made.files])
     return made.path
 
 
-__all__ = ["UnsafeModelError", "load_transformers"]
+__all__ = ["UnsafeModelError", "converted_folder", "load_transformers"]

@@ -1,4 +1,4 @@
-"""Pickled weights made into safetensors, apart from everything, and compared bit for bit.
+"""Weights in other formats made into safetensors, apart from everything, and compared bit for bit.
 
     made = convert("pytorch_model.bin")                     # model.safetensors beside it
     made = convert("org/name", to="converted/name")         # a folder that from_pretrained loads
@@ -6,7 +6,7 @@
 
 What is converted is scanned first and has to be *safe*: tensors or arrays and nothing else. It is then read and written
 by a process that can open no other file, start no program and connect to nothing, and read again by a second one that
-compares every tensor. Nothing is left behind where any of this fails.
+compares every tensor. Nothing is left behind where any of this fails or is killed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbguard.acquire.notes import NOTES, Told, now, section, write_card, write_checksums
+from nbguard.acquire.workplace import isolated, workplace
 from nbguard.artifact.checkpoints import TORCH_WEIGHTS
 from nbguard.errors import NbguardError
 from nbguard.report.model import Report, Verdict
@@ -30,14 +30,21 @@ from nbguard.report.model import Report, Verdict
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened, OpenedFile
 
-ARRAYS = (".npz", ".npy")
+OTHERS = (".weights.h5", ".keras", ".h5", ".hdf5", ".joblib", ".npz", ".npy")
+"""What is converted of a folder without weights of torch. A single file goes by what it holds, not by its name."""
+KINDS = {
+    "torch-zip": "torch", "torch-legacy": "torch", "npy": "numpy", "npz": "numpy", "hdf5": "hdf5", "keras-hdf5": "hdf5",
+    "keras": "keras", "joblib": "joblib", "pickle": "joblib",
+}  # fmt: skip
+"""What the scan says of a file → how it is read. A bare pickle may hold plain arrays as joblib's do."""
 KEPT = (".json", ".txt", ".model", ".tiktoken", ".jinja", ".md")
 """What is copied beside converted weights: configurations, vocabularies, the model card. No code."""
 SECONDS = 1800
 MEMORY_FLOOR = 6 << 30
 """Bytes of address space; torch alone maps about 3 GiB."""
+TIED, UNPACKED = 4, 20
+"""How many times its size a file of torch, and one that may be compressed, can become, and a gigabyte besides."""
 MAX_ANSWER = 1 << 20
-NOTES = "CONVERSION.md"
 
 Progress = Callable[[float, str], None]
 
@@ -88,13 +95,17 @@ def convert(
     *,
     revision: str | None = None,
     overwrite: bool = False,
+    only: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Converted:
     """Convert a file, or the weights of a folder or Hub repository.
 
+    torch checkpoints, NumPy files, Keras weights and joblib files (or pickles) of plain arrays become safetensors.
+
     Args:
         to: the file to write (by default beside the source, under the same name with `.safetensors`), or the folder
             (required for a folder or repository).
+        only: paths of the weights to convert of a folder or repository; by default all.
 
     Raises:
         ConversionError: it is not safe, not pure data, or something is there already. Nothing was written.
@@ -104,49 +115,94 @@ def convert(
 
     told = progress or (lambda share, what: None)
     with open_target(os.fspath(source), revision) as opened:
-        weights = _weights(opened)
         single = opened.kind == "path"
+        weights = _weights(opened, only)
         place = _place(opened, to, single=single, overwrite=overwrite)
+        names = [place.name] if single else _converted_names(weights)
         told(0.0, "scanning")
         report = _scanned(opened, weights)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".nbguard-convert-", dir=place.parent) as private:
-            made, moved = [], Path(private) / "made"
-            moved.mkdir(mode=0o700)
-            for number, file in enumerate(weights):
-                told(0.1 + 0.8 * number / len(weights), f"converting {file.path}")
-                name = place.name if single else _converted_name(file.path)
-                made.append(_one(file, name, private, moved))
-            if not all(file.unchanged() for file in opened.files):
-                raise ConversionError(f"{opened.target} was changed while it was converted; nothing was written.")
-            notes = _notes(opened, report, made)
-            if single:
-                os.replace(moved / place.name, place)
-                place.with_name(f"{place.name}.{NOTES}").write_text(notes, encoding="utf-8")
-            else:
-                _surroundings(opened, weights, made, moved)
-                (moved / NOTES).write_text(notes, encoding="utf-8")
-                if place.exists():
-                    shutil.rmtree(place)
-                os.replace(moved, place)
+        kinds = _kinds(report, weights)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with workplace(place.parent) as private:
+                made, moved = [], private / "made"
+                moved.mkdir(mode=0o700)
+                for number, (file, name) in enumerate(zip(weights, names, strict=True)):
+                    told(0.1 + 0.8 * number / len(weights), f"converting {file.path}")
+                    made.append(_one(file, kinds[file.path], name, private, moved))
+                if not all(file.unchanged() for file in opened.files):
+                    raise ConversionError(f"{opened.target} was changed while it was converted; nothing was written.")
+                notes = Told(opened.target, opened.commit, report.rules_version, report.verdict.word, made, now())
+                if not single:
+                    _surroundings(opened, weights, made, moved, whole=only is None)
+                    write_card(moved, notes)
+                    write_checksums(moved)
+                _put(moved, place, notes, single=single)
+        except OSError as error:
+            raise ConversionError(f"It was not converted: {error.strerror or type(error).__name__}.") from None
         told(1.0, "done")
         return Converted(opened.target, opened.commit, str(place), tuple(made))
+
+
+def _put(moved: Path, place: Path, notes: Told, *, single: bool) -> None:
+    """Everything is there: give it its name, as the last step, by a rename."""
+    if single:
+        beside = moved / f"{place.name}.{NOTES}"
+        beside.write_text(section(notes, level=1), encoding="utf-8")
+        os.replace(moved / place.name, place)
+        os.replace(beside, place.with_name(beside.name))
+        return
+    before = moved.with_name("before")
+    if place.exists():
+        os.replace(place, before)
+    try:
+        os.replace(moved, place)
+    except OSError:
+        if before.exists():
+            os.replace(before, place)
+        raise
 
 
 # what, and where to
 
 
-def _weights(opened: Opened) -> list[OpenedFile]:
-    found = [f for f in opened.files if f.path.lower().endswith((*TORCH_WEIGHTS, *ARRAYS))]
+def _weights(opened: Opened, only: Sequence[str] | None) -> list[OpenedFile]:
     if opened.kind == "path":
-        found = [opened.files[0]]
+        return [opened.files[0]]
+    if only is not None:
+        found = [f for f in opened.files if f.path in set(only)]
+        if len(found) != len(set(only)):
+            raise ConversionError(f"{opened.target} does not hold all the weights that should be converted.")
     elif any(f.path.lower().endswith(".safetensors") for f in opened.files):
         raise ConversionError(f"{opened.target} has safetensors weights already: load it with use_safetensors=True.")
     else:
-        found = [f for f in found if posixpath.basename(f.path) not in _NO_WEIGHTS]
+        usual = [f for f in opened.files if posixpath.basename(f.path) not in _NO_WEIGHTS]
+        found = [f for f in usual if f.path.lower().endswith(TORCH_WEIGHTS)]
+        found = found or [f for f in usual if f.path.lower().endswith(OTHERS)]
     if not found:
-        raise ConversionError(f"{opened.target} holds no weights that can be converted (torch or NumPy files).")
+        raise ConversionError(
+            f"{opened.target} holds no weights that can be converted (torch, Keras, NumPy or joblib files)."
+        )
     return found
+
+
+def _kinds(report: Report, weights: list[OpenedFile]) -> dict[str, str]:
+    """Path → how the file is read, by what the scan found it to be."""
+    from nbguard.report.escape import terminal
+
+    formats = {file.path: file.format for file in report.files}
+    kinds = {}
+    for file in weights:
+        named = formats.get(file.path, "")
+        kind = KINDS.get(named.partition("+")[0])  # joblib+zlib
+        if kind is None or ("+" in named and kind != "joblib"):
+            said = terminal(named or "nothing that is known", 80)
+            raise ConversionError(
+                f"{terminal(file.path, 200)} is {said}; torch checkpoints, Keras weights, NumPy and joblib files are"
+                " what can be converted."
+            )
+        kinds[file.path] = kind
+    return kinds
 
 
 _NO_WEIGHTS = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "rng_state.pth")
@@ -164,6 +220,8 @@ def _place(opened: Opened, to: str | os.PathLike[str] | None, *, single: bool, o
         raise ConversionError("Say where the converted folder should be written to: to=… (--to on the command line).")
     if place.exists() and not overwrite:
         raise ConversionError(f"{place} is there already; nothing was written.")
+    if place.exists() and place.is_dir() is single:
+        raise ConversionError(f"{place} is no {'file' if single else 'folder'}; nothing was written.")
     if place.is_dir() and not (place / NOTES).is_file():
         raise ConversionError(f"{place} was not made by a conversion, so it is not replaced; nothing was written.")
     source = None if opened.root is None or single else Path(opened.root)
@@ -172,13 +230,19 @@ def _place(opened: Opened, to: str | os.PathLike[str] | None, *, single: bool, o
     return place
 
 
-def _converted_name(path: str) -> str:
+def _converted_names(weights: list[OpenedFile]) -> list[str]:
     """`pytorch_model-00001-of-00002.bin` → `model-00001-of-00002.safetensors`, as transformers looks for it."""
-    folder, base = posixpath.split(path)
-    stem = posixpath.splitext(base)[0]
-    if stem.startswith("pytorch_model"):
-        stem = stem.removeprefix("pytorch_")
-    return posixpath.join(folder, f"{stem}.safetensors")
+    names: dict[str, str] = {}
+    for file in weights:
+        folder, base = posixpath.split(file.path)
+        stem = posixpath.splitext(base)[0]
+        if stem.startswith("pytorch_model"):
+            stem = stem.removeprefix("pytorch_")
+        name = posixpath.join(folder, f"{stem}.safetensors")
+        if name in names:
+            raise ConversionError(f"{names[name]} and {file.path} would both become {name}; convert them one by one.")
+        names[name] = file.path
+    return list(names)
 
 
 def _scanned(opened: Opened, weights: list[OpenedFile]) -> Report:
@@ -197,9 +261,8 @@ def _scanned(opened: Opened, weights: list[OpenedFile]) -> Report:
 # one file
 
 
-def _one(file: OpenedFile, name: str, private: str, moved: Path) -> ConvertedFile:
+def _one(file: OpenedFile, kind: str, name: str, private: Path, moved: Path) -> ConvertedFile:
     work = tempfile.mkdtemp(prefix="work-", dir=private)
-    kind = "numpy" if file.path.lower().endswith(ARRAYS) else "torch"
     done = _child("convert", kind, file, work)
     checked = _child("compare", kind, file, work)
     if checked.get("compared") != done.get("tensors"):
@@ -222,17 +285,17 @@ def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
     """Run the isolated process. Raises ConversionError where it refuses, dies or takes too long."""
     from nbguard.report.escape import terminal
 
-    limits = {
-        "memory": MEMORY_FLOOR + 4 * file.size,
-        "file_size": 2 * file.size + (64 << 20),
-        "seconds": SECONDS,
-    }
-    command = [sys.executable, "-I", "-m", "nbguard.acquire.converter", task, kind, str(file.fd), work]
-    environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TMPDIR": work, "HOME": work, "OMP_NUM_THREADS": "1"}
+    unpacked = (TIED if kind == "torch" else UNPACKED) * file.size + (1 << 30)
+    limits = {"memory": MEMORY_FLOOR + 4 * unpacked, "file_size": unpacked, "seconds": SECONDS}
+    command = [*isolated("nbguard.acquire.converter"), task, kind, str(file.fd), work]
+    environment = {
+        "PATH": os.defpath, "LC_ALL": "C.UTF-8", "TMPDIR": work, "HOME": work, "OMP_NUM_THREADS": "1",
+        "HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE",  # no filter of HDF5 from elsewhere
+    }  # fmt: skip
     try:
         with tempfile.TemporaryFile(dir=work) as said:  # a file, because its length is limited and a pipe's is not
             ended = subprocess.run(
-                [*command, json.dumps(limits)],
+                [*command, json.dumps(limits), str(os.getpid())],
                 pass_fds=(file.fd,),
                 env=environment,
                 cwd=work,
@@ -263,7 +326,9 @@ def _child(task: str, kind: str, file: OpenedFile, work: str) -> dict[str, Any]:
 # what goes with it
 
 
-def _surroundings(opened: Opened, weights: list[OpenedFile], made: list[ConvertedFile], folder: Path) -> None:
+def _surroundings(
+    opened: Opened, weights: list[OpenedFile], made: list[ConvertedFile], folder: Path, *, whole: bool
+) -> None:
     """Configurations, tokenizers and indexes beside the new weights; names are those of handles, inside the folder."""
     taken = {file.path for file in weights}
     renamed = {posixpath.basename(m.source): posixpath.basename(m.path) for m in made}
@@ -273,43 +338,25 @@ def _surroundings(opened: Opened, weights: list[OpenedFile], made: list[Converte
         name, data = file.path, file.read()
         if name.endswith(".bin.index.json"):
             name = name.replace("pytorch_model", "model").removesuffix(".bin.index.json") + ".safetensors.index.json"
-            data = _index(data, renamed)
+            table = _index(data, renamed, whole=whole)
+            if table is None:
+                continue
+            data = table
         place = folder.joinpath(*name.split("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
 
 
-def _index(data: bytes, renamed: dict[str, str]) -> bytes:
+def _index(data: bytes, renamed: dict[str, str], *, whole: bool) -> bytes | None:
+    """The index with the new names; None where it is about shards that were not to be converted."""
     try:
         index = json.loads(data)
+        if not whole and not {str(v) for v in index["weight_map"].values()} <= set(renamed):
+            return None
         weight_map = {str(k): renamed[str(v)] for k, v in index["weight_map"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConversionError(f"The index of the shards cannot be read ({type(error).__name__}).") from None
     return json.dumps({**index, "weight_map": weight_map}, indent=2, sort_keys=True).encode("utf-8")
-
-
-def _notes(opened: Opened, report: Report, made: list[ConvertedFile]) -> str:
-    from nbguard.report.escape import terminal
-
-    lines = [
-        "# How these weights were made",
-        "",
-        f"Converted by nbguard from `{terminal(opened.target, 300)}`"
-        + (f" at commit `{opened.commit}`" if opened.commit else "")
-        + ", in a process of its own, and compared with the original tensor by tensor, bit for bit.",
-        f"It was scanned before, with the rules of {terminal(report.rules_version, 80)}: {report.verdict.word}.",
-        "",
-        "| original | its SHA-256 | here | its SHA-256 | tensors |",
-        "|---|---|---|---|---|",
-    ]
-    for m in made:
-        names = f"`{terminal(m.source, 200)}` | `{m.source_sha256}` | `{terminal(m.path, 200)}`"
-        lines.append(f"| {names} | `{m.sha256}` | {m.tensors:,} |")
-        if m.left_out:
-            left = ", ".join(f"`{terminal(n, 60)}`" for n in m.left_out[:20])
-            lines.append(f"\nLeft out of {terminal(m.source, 200)}, because it is no weight: {left}")
-    lines += ["", f"What held the process that read the original: {', '.join(made[0].layers)}.", ""]
-    return "\n".join(lines)
 
 
 def _sha256(read: Callable[[int], bytes]) -> str:

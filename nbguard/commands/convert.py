@@ -1,4 +1,4 @@
-"""`nbguard convert`: pickled weights made into safetensors in an isolated process.
+"""`nbguard convert`: weights in other formats made into safetensors in an isolated process.
 
 nbguard convert pytorch_model.bin
 nbguard convert org/name --to converted/name
@@ -17,6 +17,7 @@ from nbguard.report.escape import terminal
 def run(options: argparse.Namespace) -> int:
     """Convert, and say what was made. Raises ConversionError or TargetError: one sentence."""
     from nbguard.acquire.convert import convert
+    from nbguard.acquire.notes import held
 
     made = convert(options.target, options.to, revision=options.revision, overwrite=options.overwrite)
     if options.format == "json":
@@ -29,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
         )
         if file.left_out:
             print(f"  left out, because it is no weight: {terminal(', '.join(file.left_out), 300)}")
-    print(f"Written to {terminal(made.path, 500)}; read in a process held by {', '.join(made.files[0].layers)}.")
+    print(f"Written to {terminal(made.path, 500)}; read in a process held by {held(made.files[0].layers)}.")
     return 0

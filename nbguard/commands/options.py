@@ -106,13 +106,23 @@ def add_preflight(commands: Parsers) -> None:
     )  # fmt: skip
 
 
+_CONVERT_HELP = """\
+exit code:
+  0  converted, and the same bit for bit
+  2  not converted: one sentence says why, and nothing was written
+"""
+
+
 def add_convert(commands: Parsers) -> None:
     """`convert` and its options."""
     parser = commands.add_parser(
         "convert",
-        help="make safetensors of pickled weights, in an isolated process",
-        description="Scan a file, folder or Hub repository, convert its pickled weights to safetensors in a process"
-        " that can do nothing else, and compare every tensor bit for bit. What is not pure data is refused.",
+        help="make safetensors of pickled and other weights, in an isolated process",
+        description="Scan a file, folder or Hub repository, convert its weights (torch, Keras, NumPy, joblib) to"
+        " safetensors in a process that can do nothing else, and compare every tensor bit for bit. What is not pure"
+        " data is refused.",
+        epilog=_CONVERT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "target", metavar="TARGET", help="a file, a folder, or a Hub repository (org/name, hf://org/name@revision)"

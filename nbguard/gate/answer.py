@@ -16,7 +16,7 @@ from nbguard.report.words import FindingGroup, Outcome, grouped
 if TYPE_CHECKING:
     from nbguard.policy import Decision
 
-Choice = Literal["once", "always", "refuse", "safetensors"]
+Choice = Literal["once", "always", "refuse", "safetensors", "convert"]
 Form = Literal["compact", "full", "danger", "blocked"]
 Face = Literal["widget", "terminal", "none"]
 
@@ -46,13 +46,17 @@ class Question:
     """One sentence for each finding that has to be ticked before danger can be accepted. Not escaped."""
     instead: bool = False
     """Whether the safetensors alternative can be loaded in its place: the harmless way, open in every form."""
+    convert: bool = False
+    """Whether it can be converted to safetensors, and that loaded: as harmless, since what is no data is refused."""
 
 
 def question(report: Report, decision: Decision) -> Question:
     """The question for `report` under `decision`; fails closed where the two do not fit together."""
     way, asked = report.advice.way("safetensors"), _asked(report, decision)
     # Explained data is one click: there is nothing to steer away from, and the report says what else there is.
-    return replace(asked, instead=way is not None and bool(way.arguments) and asked.form != "compact")
+    instead = way is not None and bool(way.arguments) and asked.form != "compact"
+    made = report.advice.way("convert")
+    return replace(asked, instead=instead, convert=not instead and made is not None and bool(made.arguments))
 
 
 def _asked(report: Report, decision: Decision) -> Question:
@@ -101,6 +105,10 @@ def outcome(answer: Answer) -> Outcome:
         return Outcome("loaded", f"Accepted by {answer.who}, for exactly this content from now on.{because}")
     if answer.choice == "safetensors":
         return Outcome("refused", f"Not loaded: {answer.who} chose the safetensors in its place.")
+    if answer.choice == "convert":
+        return Outcome(
+            "refused", f"Not loaded as it is: {answer.who} chose to have it converted to safetensors, and that loaded."
+        )
     return Outcome("refused", f"Refused. Nothing was loaded.{because}")
 
 

@@ -41,7 +41,7 @@ def ask(report: Report, decision: Decision, request: LoadRequest) -> Answer:
     if face == "none":
         return Answer("refuse", person(), "nobody could be asked", "none")
     asked = question(report, decision)
-    if asked.form == "blocked" and not asked.instead:
+    if asked.form == "blocked" and not (asked.instead or asked.convert):
         # There is nothing to decide, so nothing waits: the report says what could not be read.
         _tell(report, decision, request, Outcome("refused", f"Nothing was loaded. {_why(report, decision)}"))
         return Answer("refuse", person(), _why(report, decision), face)

@@ -53,6 +53,7 @@ class Machine:
         offers: tuple[Choice, ...],
         ticks: int = 0,
         instead: bool = False,
+        convert: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gate = secrets.token_hex(8)
@@ -61,6 +62,7 @@ class Machine:
         self._form = form
         self._offers = offers if form != "blocked" else ()
         self._instead = instead
+        self._convert = convert
         self._clock = clock
         self._ready_at = clock() + GRACE
         self._ticked = [False] * ticks
@@ -73,7 +75,7 @@ class Machine:
         self.choice: Choice | None = None
         self.ignored = ""
         """Why the last ignored message was ignored."""
-        roles = ["root", "refuse", "safetensors", "once", "always", "details", "reason"]
+        roles = ["root", "refuse", "safetensors", "convert", "once", "always", "details", "reason"]
         roles += [f"tick-{n}" for n in range(ticks)]
         self._roles = {self.control(role): role for role in roles}
 
@@ -89,6 +91,8 @@ class Machine:
             return True
         if role == "safetensors":  # harmless whatever the question is about: what it loads is looked at anew
             return self._instead
+        if role == "convert":
+            return self._convert
         if role in ("once", "always"):
             open_to_it = self._form != "danger" or (self.details and bool(self._ticked) and all(self._ticked))
             return role in self._offers and open_to_it
@@ -155,6 +159,8 @@ class Machine:
             return self._decide("always")
         if role == "safetensors":
             return self._decide("safetensors")
+        if role == "convert":
+            return self._decide("convert")
         return self._decide("refuse")
 
     def _root(self, state: Mapping[str, Any]) -> Effect:

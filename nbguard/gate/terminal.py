@@ -34,9 +34,14 @@ REPORT = "report"
 
 _TRIES = 3
 
-_TO_PASTE = {"safetensors": "The safer way, to paste:", "pinned": "The call with its revision, to paste:"}
+_TO_PASTE = {
+    "safetensors": "The safer way, to paste:",
+    "convert": "The safer way, to paste:",
+    "pinned": "The call with its revision, to paste:",
+}
 _OFFERED: dict[Choice, str] = {
     "safetensors": "load the safetensors instead",
+    "convert": "convert it to safetensors and load that",
     "once": "load it now",
     "always": "exactly this from now on",
 }
@@ -106,6 +111,8 @@ def _show(report: Report, decision: Decision, request: LoadRequest, *, short: bo
         return
     print_report(report, decision, title=f"nbguard stopped {request.loader}", short=short)
     for way in report.advice.ways:  # once more without the frame, so that it can be copied
+        if not way.line:
+            continue
         _write(f"{_TO_PASTE[way.kind]}\n{terminal(way.line, 1_000, block=True)}")
     _write()
 
@@ -118,7 +125,7 @@ def print_report(report: Report, decision: Decision | None = None, *, title: str
 
 def _read(report: Report, decision: Decision, request: LoadRequest, asked: Question) -> tuple[Choice, str]:
     words: dict[str, Choice] = {"no": "refuse", "n": "refuse", "refuse": "refuse", "": "refuse"}
-    ways: tuple[Choice, ...] = ("safetensors", *asked.offers) if asked.instead else asked.offers
+    ways: tuple[Choice, ...] = (*_harmless(asked), *asked.offers)
     offered = {choice: told for choice, told in _OFFERED.items() if choice in ways}
     words.update({choice: choice for choice in offered})
     # The verdict again: of a long report, its beginning is no longer on the screen.
@@ -147,11 +154,12 @@ def _read_danger(report: Report, asked: Question) -> tuple[Choice, str]:
     for sentence in asked.ticks:
         _write(_point(sentence))
     _write("Do not load it. Press Enter to refuse.")
-    if asked.instead:
-        _write(f'Type "safetensors" to {_OFFERED["safetensors"]}.')
+    for way in _harmless(asked):
+        _write(f'Type "{way}" to {_OFFERED[way]}.')
     typed = input(f'If you must, type "{ANYWAY}": ').strip().lower()
-    if typed == "safetensors" and asked.instead:
-        return "safetensors", ""
+    for way in _harmless(asked):
+        if typed == way:
+            return way, ""
     if typed != ANYWAY:
         return "refuse", ""
     reason = input("Why (kept in the audit log): ").strip()[:500]
@@ -162,6 +170,11 @@ def _read_danger(report: Report, asked: Question) -> tuple[Choice, str]:
     if "always" in asked.offers and input('Type "always" to allow exactly this content from now on: ') == "always":
         return "always", reason
     return "once", reason
+
+
+def _harmless(asked: Question) -> tuple[Choice, ...]:
+    """The way that runs no code, where there is one."""
+    return ("safetensors",) if asked.instead else ("convert",) if asked.convert else ()
 
 
 def _point(sentence: str) -> str:

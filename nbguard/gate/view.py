@@ -39,6 +39,7 @@ _LABELS = {
     "always": "Always allow this content",
     "refuse": "Refuse",
     "safetensors": "Load the safetensors instead",
+    "convert": "Convert to safetensors and load that",
 }
 
 _NOTES = {
@@ -47,6 +48,8 @@ _NOTES = {
     "refuse": "<b>Refuse</b> loads nothing and stops the cell.",
     "safetensors": "<b>Load the safetensors instead</b> takes the file that can hold numbers only; it is looked at"
     " first.",
+    "convert": "<b>Convert to safetensors and load that</b> rewrites the numbers in a process that can do nothing else,"
+    " compares every one, and loads the copy.",
 }
 
 
@@ -97,8 +100,8 @@ class View:
     def focus(self) -> None:
         """Put the keyboard on the answer that does no harm: loading what is safe, refusing everything else."""
         wanted = "once" if self._asked.form == "compact" and "once" in self._controls else "refuse"
-        if self._asked.instead:
-            wanted = "safetensors"
+        if self._asked.form != "compact" and self._harmless():
+            wanted = self._harmless()
         self._controls[wanted].focus()
 
     def sync(self) -> None:
@@ -151,18 +154,18 @@ class View:
     def _row(self, *children: Any, name: str = "nbg-row") -> Any:
         return self._w.HBox(children, _dom_classes=(name,))
 
+    def _harmless(self) -> str:
+        """The role of the way that runs no code; empty where there is none."""
+        return "safetensors" if self._asked.instead else "convert" if self._asked.convert else ""
+
     def _first(self) -> list[Any]:
         """The prominent way, where there is one that runs no code."""
-        if not self._asked.instead:
-            return []
-        return [self._button("safetensors", _LABELS["safetensors"], "nbg-b-go", "nbg-b-big")]
+        role = self._harmless()
+        return [self._button(role, _LABELS[role], "nbg-b-go", "nbg-b-big")] if role else []
 
     def _compact(self) -> list[Any]:
-        first = self._first()
-        buttons = first + [
-            self._button(role, _LABELS[role], *(("nbg-b-go",) if role == "once" and not first else ()))
-            for role in (*self._asked.offers, "refuse")
-        ]
+        roles = (*self._asked.offers, *(("convert",) if self._asked.convert else ()), "refuse")
+        buttons = [self._button(role, _LABELS[role], *(("nbg-b-go",) if role == "once" else ())) for role in roles]
         folded = (
             '<details class="nbg-fold"><summary>What was looked at <span>and what it may do</span></summary>'
             f"<div>{report_html.body(self._report, self._decision, opened=False)}</div></details>"
@@ -181,7 +184,7 @@ class View:
         first = self._first()
         refuse = self._button("refuse", _LABELS["refuse"], *(() if first else ("nbg-b-safe",)))
         others = [self._button(role, _LABELS[role]) for role in self._asked.offers]
-        roles = (*(("safetensors",) if first else ()), *self._asked.offers, "refuse")
+        roles = (*((self._harmless(),) if first else ()), *self._asked.offers, "refuse")
         notes = " ".join(_NOTES[role] for role in roles)
         title = "Load it?" if others else "It cannot be accepted as it is."
         return [

@@ -57,7 +57,7 @@ def ask_in_cell(report: Report, decision: Decision, request: LoadRequest, asked:
     with turns.interruptible(), turns.turn(running):
         machine = Machine(
             digest=report.artifact.digest, form=asked.form, offers=asked.offers, ticks=len(asked.ticks),
-            instead=asked.instead,
+            instead=asked.instead, convert=asked.convert,
         )  # fmt: skip
         view = View(report, decision, asked, machine, loader=request.loader)
         slot: Slot | None = None

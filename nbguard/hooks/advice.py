@@ -9,16 +9,17 @@ None of it decides. What cannot be told is left out, or said in the report's pro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbguard.artifact import alternatives
+from nbguard.artifact.checkpoints import TORCH_WEIGHTS
 from nbguard.artifact.model import LoadRequest
 from nbguard.hooks import written
 from nbguard.hooks.published import record
 from nbguard.report.advice import Way
-from nbguard.report.model import Report
+from nbguard.report.model import Report, Verdict
 
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
@@ -31,14 +32,17 @@ GIVEN_ON = ("trust_remote_code", "subfolder", "variant", "use_safetensors")
 """Arguments of the call that a line put together takes over."""
 
 
-def advised(report: Report, opened: Opened | None, request: LoadRequest | None, *, instead: bool = False) -> Report:
+def advised(
+    report: Report, opened: Opened | None, request: LoadRequest | None, *, instead: Collection[str] = ()
+) -> Report:
     """`report` with its advice.
 
     Args:
         request: the call; None for a scan that a person asked for.
-        instead: whether the loader that asks can be told to load the safetensors at once.
+        instead: what the loader that asks can be told to load at once in the place of this; see `walk.admit`.
     """
-    ways = tuple(way for way in (_safetensors(report, request, instead), _pinned(report, request)) if way is not None)
+    safer = _safetensors(report, request, "safetensors" in instead) or _convert(report, request, instead)
+    ways = tuple(way for way in (safer, _pinned(report, request)) if way is not None)
     report = replace(report, advice=replace(report.advice, ways=ways))
     return with_since(report, opened)
 
@@ -116,6 +120,29 @@ def _safetensors(report: Report, request: LoadRequest | None, instead: bool) -> 
         return Way("safetensors", _line(request, report.target, {"model_kwargs": arguments}), why)
     line = _line(request, report.provenance.get("repo") or report.target, arguments, loader)
     return Way("safetensors", line, why, tuple(arguments.items()) if instead else ())
+
+
+def _convert(report: Report, request: LoadRequest | None, instead: Collection[str]) -> Way | None:
+    """Safetensors made of the pickles, where there are none and the loader can go on with them."""
+    if request is None or "convert" not in instead:
+        return None
+    opened = [f for f in report.files if not f.inert]
+    weights = [f for f in opened if f.path.lower().endswith(TORCH_WEIGHTS)]
+    if not weights or any(f.format in ("safetensors", "gguf") or "//" in f.path for f in opened):
+        return None  # nothing to convert, or not all of it: two slashes stand for another source
+    if report.contract.code or report.contract.native:
+        return None  # the model needs code of the repository, which no conversion takes along
+    unclear = next((f for f in weights if f.verdict is not Verdict.SAFE), None)
+    if unclear is not None:
+        return Way("convert", "", f"{unclear.path} cannot be converted to safetensors, because it is not pure data.")
+    name, cls = report.provenance.get("repo") or report.target, request.loader.partition(".")[0]
+    arguments = {"convert": True} if cls == "AutoModel" else {"model_class": cls, "convert": True}
+    why = (
+        "It has its weights only as pickles. They hold numbers only, as far as can be seen, and can be converted to"
+        " safetensors in an isolated process."
+    )
+    line = written.line("nbguard.load_transformers", name, arguments)
+    return Way("convert", line, why, (("only", tuple(f.path for f in weights)),))
 
 
 def _sibling(report: Report, request: LoadRequest | None) -> Way | None:

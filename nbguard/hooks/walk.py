@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.model import LoadRequest
@@ -42,7 +42,7 @@ def admit(
     *,
     nested: bool | None = None,
     settled: Settled | None = None,
-    instead: bool = False,
+    instead: Collection[str] = (),
     report: Report | None = None,
 ) -> Grant:
     """Decide on one load. Raises LoadBlocked; KeyboardInterrupt where a person interrupts the question.
@@ -51,12 +51,13 @@ def admit(
         nested: whether this is part of another load, which raises no question; by default, whether one is on.
         settled: says of a report why no question is needed any more, and whether a person accepted it; None where one
             is. For loads that come in several calls (configuration, tokenizer, model of one commit).
-        instead: whether the loader can load the safetensors alternative in the place of this.
+        instead: what the loader can load in the place of this: `safetensors` that lie there, or what a person has
+            it `convert` to.
         report: what `scan` said of it, where that was asked already.
 
     Raises:
         LoadBlocked: the answer is no.
-        Instead: the person wants the safetensors alternative; only with `instead`.
+        Instead: the person wants one of those; only with `instead`.
     """
     outer = grants.current()
     with scope.outside():
@@ -92,9 +93,9 @@ def admit(
         if decision.action == "ask" or _other_way(report, request, nested):
             answer = _asked(report, decision, request)
             _record(f"load.{_WORDS[answer.choice]}", request, report, decision, who=answer.who, reason=answer.reason)
-            way = report.advice.way("safetensors")
-            if answer.choice == "safetensors" and way is not None and way.arguments:
-                raise Instead(dict(way.arguments))
+            way = report.advice.way(answer.choice)
+            if way is not None and way.arguments:
+                raise Instead(dict(way.arguments), report if answer.choice == "convert" else None)
             if (
                 answer.choice in ("once", "always")
                 and decision.action == "ask"
@@ -112,21 +113,31 @@ def admit(
         raise grants.refuse(refused, alone=request.in_person_code)
 
 
-_WORDS = {"once": "accepted", "always": "approved", "refuse": "refused", "safetensors": "instead"}
+_WORDS = {"once": "accepted", "always": "approved", "refuse": "refused", "safetensors": "instead", "convert": "convert"}
 
 
 class Instead(Exception):  # noqa: N818 - no error: the answer to the question, for the loader that asked
-    """The person wants the safetensors alternative. The loader begins anew with these arguments."""
+    """The person wants the safetensors alternative. The loader begins anew with these arguments.
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    Attributes:
+        to_convert: the report on what is to be converted first; None where the safetensors lie there.
+    """
+
+    def __init__(self, arguments: dict[str, Any], to_convert: Report | None = None) -> None:
         super().__init__("load the safetensors alternative")
         self.arguments = arguments
+        self.to_convert = to_convert
 
 
 def _other_way(report: Report, request: LoadRequest, nested: bool) -> bool:
     """Whether somebody can be asked for the safetensors alternative, though this itself cannot be accepted."""
-    way = report.advice.way("safetensors")
-    return way is not None and bool(way.arguments) and request.in_person_code and not nested and _somebody_there()
+    ways = (report.advice.way("safetensors"), report.advice.way("convert"))
+    return (
+        any(way is not None and way.arguments for way in ways)
+        and request.in_person_code
+        and not nested
+        and _somebody_there()
+    )
 
 
 def scan(request: LoadRequest, opened: Opened) -> Report:

@@ -110,9 +110,10 @@ class Since:
 class Way:
     """A line to paste in place of the one that was stopped."""
 
-    kind: Literal["safetensors", "pinned"]
+    kind: Literal["safetensors", "convert", "pinned"]
+    """`convert`: there are no safetensors, and they can be made; without a line, `why` says why not."""
     line: str
-    """Python. What of it comes from a model is a name that was checked, or a quoted string."""
+    """Python, or nothing. What of it comes from a model is a name that was checked, or a quoted string."""
     why: str
     """One plain sentence."""
     arguments: tuple[tuple[str, Any], ...] = ()

@@ -49,7 +49,7 @@ class Part:
 def lead(report: Report) -> tuple[Part, ...]:
     """What a person should read before everything else."""
     out: list[Part] = []
-    meant, way = report.advice.meant, report.advice.way("safetensors")
+    meant, way = report.advice.meant, report.advice.way("safetensors") or report.advice.way("convert")
     if meant is not None:
         whose = f" ({meant.organisation})" if meant.organisation else ""
         how = "It is" if meant.how == "moved" else f"In the name that was given ({meant.how}):"
@@ -57,7 +57,10 @@ def lead(report: Report) -> tuple[Part, ...]:
             Part("The name", (Row("name", f"Did you mean {meant.name}{whose}?"), Row("say", f"{how} {meant.detail}.")))
         )
     if way is not None:
-        out.append(Part("A safer way", (Row("loud", way.why), *_code(way.line))))
+        if way.line:
+            out.append(Part("A safer way", (Row("loud", way.why), *_code(way.line))))
+        else:
+            out.append(Part("No safer way", (Row("say", way.why),)))
     return tuple(out)
 
 
@@ -68,7 +71,7 @@ def lines(report: Report) -> tuple[Part, ...]:
 
 
 def _code(line: str) -> tuple[Row, ...]:
-    return (Row("code", line),) if len(line) <= LONGEST_LINE else ()
+    return (Row("code", line),) if 0 < len(line) <= LONGEST_LINE else ()
 
 
 def since(report: Report, *, short: bool = False) -> tuple[Part, ...]:

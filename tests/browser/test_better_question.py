@@ -1,4 +1,4 @@
-"""In JupyterLab: the safetensors in the place of a pickle by one button, and a notebook answered before it runs."""
+"""In JupyterLab: safetensors in the place of a pickle by one button, found or made, and a notebook answered first."""
 
 from __future__ import annotations
 
@@ -53,6 +53,32 @@ def test_the_safetensors_instead_by_one_click(server: LabServer, browser: Browse
     book.see(1, "loaded BertModel")
     book.see(1, "chose the safetensors")
     assert not marker.exists()
+    book.close()
+
+
+def test_a_pickle_is_converted_and_that_loaded_by_one_click(server: LabServer, browser: Browser) -> None:
+    place = server.folder / "pickled"
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertModel(BertConfig(vocab_size=9, **sizes))
+    model.config.save_pretrained(place)
+    torch.save(model.state_dict(), place / "pytorch_model.bin")
+    cells = [
+        "%load_ext nbguard\nfrom transformers import AutoModel",
+        "model = AutoModel.from_pretrained('./pickled')\nprint('loaded', type(model).__name__)",
+    ]
+    server.notebook("convert.ipynb", cells)
+    book = browser.open(server, "convert.ipynb")
+    book.run_cell(0)
+    book.run_cell(1)
+    book.button("Convert to safetensors and load that").wait_for()
+    if os.environ.get("NBGUARD_SCREENSHOTS"):
+        book.page.screenshot(path=os.path.join(os.environ["NBGUARD_SCREENSHOTS"], "convert.png"))
+    book.answer("Convert to safetensors and load that")
+    book.see(1, "loaded BertModel")
+    book.see(1, "converted to safetensors")
+    if os.environ.get("NBGUARD_SCREENSHOTS"):
+        book.page.screenshot(path=os.path.join(os.environ["NBGUARD_SCREENSHOTS"], "converted.png"))
+    assert list(place.glob("*.safetensors")) == []
     book.close()
 
 

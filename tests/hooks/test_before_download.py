@@ -140,7 +140,12 @@ LIES = [
 
 @pytest.mark.parametrize(
     ("kind", "more", "when"),
-    [(kind, more, when) for kind, more in LIES for when in ("look", "download") if when == "look" or "after" not in more],
+    [
+        (kind, more, when)
+        for kind, more in LIES
+        for when in ("look", "download")
+        if when == "look" or "after" not in more
+    ],
     ids=lambda v: json.dumps(v) if isinstance(v, dict) else v,
 )
 def test_no_lie_of_a_server_promotes_anything(

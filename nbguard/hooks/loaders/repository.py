@@ -88,8 +88,8 @@ class RepositoryLoad:
         self.nested = nested
         self.in_person_code = not nested and called_by_person()
         self.grants = contextlib.ExitStack()
-        self.instead = False
-        """Whether the loader can be told to load the safetensors alternative in the place of what it asks about."""
+        self.instead: frozenset[str] = frozenset()
+        """What the loader can be told to load in the place of what it asks about; see `walk.admit`."""
         self.chose_safetensors: str | None = None
         """The source for which the person chose it."""
         self.configurations_follow = False

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.checkpoints import Selection
-from nbguard.hooks.loaders.instead import admitted
+from nbguard.hooks.loaders.instead import FOLDER, admitted
 from nbguard.hooks.loaders.repository import current, loading, settled
 from nbguard.hooks.swap import FILENAME, Swapped, swap
 
@@ -113,13 +113,17 @@ def _from_pretrained(original: Callable[..., Any], cls: type, *args: Any, **kwar
     if not isinstance(source, str | os.PathLike):
         return original(cls, *args, **kwargs)  # a state dict or a model that is in memory already: nothing is opened
     with loading(f"{cls.__name__}.from_pretrained", kwargs) as load:
-        commit, _ = admitted(
+        commit, chosen = admitted(
             load,
             f"{cls.__name__}.from_pretrained",
             os.fspath(source),
             kwargs,
             lambda: load.admit(os.fspath(source), revision=_revision(kwargs), selection=selection_of(cls, kwargs)),
+            lambda folder: load.admit(folder, selection=selection_of(cls, kwargs)),
         )
+        if FOLDER in chosen:
+            args = (chosen[FOLDER], *args[1:]) if args else ()
+            kwargs |= {name: chosen[FOLDER] for name in SOURCES if name in kwargs}
         if commit is not None:
             kwargs |= {"revision": commit}
             if kwargs.get("force_download"):

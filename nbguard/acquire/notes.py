@@ -1,0 +1,132 @@
+"""What is written down about a conversion: in the model card, in notes of its own, and as checksums.
+
+    card = with_section(b"---\\nlicense: mit\\n---\\n# A model\\n", section(told))
+    checksums({"model.safetensors": "9f86d0…"})         # what `sha256sum -c` reads
+
+Names come from models: in here each is one piece of code in Markdown, and can neither end it nor break the line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbguard.acquire.convert import ConvertedFile
+
+NOTES = "CONVERSION.md"
+CHECKSUMS = "checksums.sha256"
+CARD = "README.md"
+TITLE = "Converted to safetensors"
+MOST_LEFT_OUT = 20
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the notes say."""
+
+    target: str
+    commit: str | None
+    rules: str
+    verdict: str
+    files: Sequence[ConvertedFile]
+    when: datetime
+
+
+def now() -> datetime:
+    """This moment, to the second, in UTC."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def section(told: Told, *, level: int = 2) -> str:
+    """The notes, in Markdown, under a heading of this level."""
+    import nbguard
+
+    at = f" at commit {_code(told.commit)}" if told.commit else ""
+    lines = [
+        f"{'#' * level} {TITLE}",
+        "",
+        f"Converted from {_code(told.target)}{at} on {told.when:%Y-%m-%d %H:%M} UTC by nbguard {nbguard.__version__}, "
+        "in a process of its own, and compared with the original tensor by tensor, bit for bit.",
+        f"The original was scanned before, with the rules of {_code(told.rules, 80)}: {told.verdict}. "
+        "That says what its files can do, not how good the model is or who made it.",
+        "",
+        "| original | its SHA-256 | here | its SHA-256 | tensors |",
+        "|---|---|---|---|---|",
+    ]
+    for m in told.files:
+        lines.append(
+            f"| {_code(m.source, 200)} | `{m.source_sha256}` | {_code(m.path, 200)} | `{m.sha256}` | {m.tensors:,} |"
+        )
+    lines.append("")
+    for m in told.files:
+        if m.left_out:
+            left = ", ".join(_code(name, 60) for name in m.left_out[:MOST_LEFT_OUT])
+            more = f" and {len(m.left_out) - MOST_LEFT_OUT} more" if len(m.left_out) > MOST_LEFT_OUT else ""
+            lines.append(f"- Left out of {_code(m.source, 200)}, because it is no weight: {left}{more}.")
+    lines += [f"- What held the process that read the original: {held(told.files[0].layers)}.", ""]
+    return "\n".join(lines)
+
+
+def held(layers: Sequence[str]) -> str:
+    """The layers in words, those that are missing too."""
+    named = {
+        "limits": "limits on memory, file size and time",
+        "landlock": "Landlock (no other files{tcp})",
+        "seccomp": "seccomp (no connections, no programs, no new processes)",
+    }
+    found = {layer.partition(" ")[0]: layer.partition(" ")[2] for layer in layers}
+    version = int(found["landlock"]) if found.get("landlock", "").isdigit() else 0
+    said = [text.format(tcp=", no TCP" if version >= 4 else "") for key, text in named.items() if key in found]
+    missing = [name for key, name in (("landlock", "Landlock"), ("seccomp", "seccomp")) if key not in found]
+    without = f"; this system has no {' and no '.join(missing)}" if missing else ""
+    return ", ".join(said) + without
+
+
+def with_section(card: bytes, text: str) -> bytes:
+    """A model card with the notes at its end; what stood there stays as it is, its front matter too."""
+    return card.rstrip(b"\n") + b"\n\n" + text.encode("utf-8") if card.strip() else text.encode("utf-8")
+
+
+def write_card(folder: Path, told: Told) -> None:
+    """Append the notes to the folder's model card, or make one, and write them for themselves."""
+    from nbguard.report.escape import terminal
+
+    names = {p.name.lower(): p for p in folder.iterdir()}
+    place = names.get(CARD.lower(), folder / CARD)
+    if place.is_file():
+        card = place.read_bytes()
+    else:
+        card = f"# {terminal(told.target.rstrip('/').rpartition('/')[2], 100) or 'Converted model'}\n".encode()
+    notes = f"\nThe same stands in `{NOTES}`; `sha256sum -c {CHECKSUMS}` checks the files.\n"
+    place.write_bytes(with_section(card, section(told) + notes))
+    (folder / NOTES).write_text(section(told, level=1), encoding="utf-8")
+
+
+def write_checksums(folder: Path) -> None:
+    """`checksums.sha256` of everything in the folder."""
+    digests = {}
+    for place in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS):
+        with place.open("rb") as file:
+            digests[place.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    (folder / CHECKSUMS).write_text(checksums(digests), encoding="utf-8", errors="surrogateescape")
+
+
+def checksums(digests: Mapping[str, str]) -> str:
+    """Lines for `sha256sum -c`; a name with a line break or backslash is escaped as it does that itself."""
+    lines = []
+    for name, digest in sorted(digests.items()):
+        escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines.append(f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n")
+    return "".join(lines)
+
+
+def _code(text: str, limit: int = 300) -> str:
+    """A string as one piece of code in Markdown, in a table too."""
+    from nbguard.report.escape import terminal
+
+    return "`" + terminal(text, limit).replace("`", "'").replace("|", "¦") + "`"
