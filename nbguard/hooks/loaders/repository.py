@@ -24,7 +24,7 @@ from nbguard.artifact.hub import Listing, add_code, list_repo, open_listing, rea
 from nbguard.artifact.model import LoadRequest, NotScanned
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError, TargetMissing
-from nbguard.hooks import grants
+from nbguard.hooks import grants, locked
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
 from nbguard.hooks.loaders.settled import Key, Settled
 from nbguard.provenance import did_you_mean
@@ -163,7 +163,8 @@ class RepositoryLoad:
     def _listing(self, source: str, revision: str | None) -> Listing:
         options = self.options
         try:
-            return list_repo(
+            return locked.listed(
+                list_repo,
                 source,
                 revision=revision,
                 offline=options.local_files_only,
@@ -316,7 +317,7 @@ class RepositoryLoad:
                 opened,
                 repo_id,
                 module,
-                revision=self.code_revision,
+                revision=locked.revision_of(repo_id, self.code_revision),
                 offline=options.local_files_only,
                 token=options.token,
                 cache_dir=options.cache_dir,
