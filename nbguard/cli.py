@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import nbguard
-from nbguard.commands import options, record_options
+from nbguard.commands import hub_options, options, record_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prewarm(arguments: Sequence[str]) -> None:
     """Start the scanning worker first of all: it gets ready while the rest is imported."""
-    if arguments and arguments[0] in ("scan", "approve", "preflight") and not {"-h", "--help"} & set(arguments):
+    if arguments and arguments[0] in ("scan", "approve", "preflight", "lock") and not {"-h", "--help"} & set(arguments):
         from nbguard.scanners.pool import POOL
 
         POOL.prewarm()
@@ -70,6 +70,10 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import publisher
 
                 return publisher.run(chosen)
+            case "lock":
+                from nbguard.commands import lock
+
+                return lock.run(chosen)
             case command:
                 from nbguard.commands import approvals, audit, records
 
@@ -123,6 +127,7 @@ _COMMANDS = {
     "run": options.add_run,
     "convert": options.add_convert,
     "publisher": options.add_publisher,
+    "lock": hub_options.add_lock,
     "approve": options.add_records,
     "revoke": options.add_records,
     "approvals": record_options.add_approvals,

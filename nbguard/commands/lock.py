@@ -12,21 +12,18 @@ could not be read to the end never is.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nbguard.commands import actions
-from nbguard.errors import NbguardError, TargetError
+from nbguard.errors import TargetError
 from nbguard.hooks import locked
 from nbguard.policy import current, needs_reason
-from nbguard.provenance import lock_changes
-from nbguard.provenance.lock_changes import Change
 from nbguard.provenance.lockfile import NAME, Entry, Lock, LockError, entry_of, read, write
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report, Verdict
@@ -72,12 +69,14 @@ def run(options: argparse.Namespace) -> int:
     """One of the three acts; the exit code is as its help says. Raises NbguardError: it could not be done."""
     path = lock_path(options.lock, options.notebook)
     if options.check:
-        return check(path, options.targets, options.format)
+        from nbguard.commands import lock_check
+
+        return lock_check.run(path, options.targets, options.format)
     if options.upgrade:
         from nbguard.commands import lock_upgrade
 
         return lock_upgrade.run(path, options)
-    wanted = [_given(target, options.revision) for target in options.targets]
+    wanted = [Wanted(target, options.revision) for target in options.targets]
     later: list[str] = []
     if options.notebook is not None:
         found, later = of_notebook(options.notebook, None)
@@ -115,7 +114,7 @@ def lock(
     before = after = load(path)
     outcomes: list[Outcome] = []
     for one in wanted:
-        source, revision = _meant(before, path, one)
+        source, _ = meant(one)
         try:
             entry = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
         except (LockError, actions.ActionError, TargetError) as error:
@@ -142,7 +141,7 @@ def save(path: str, lock: Lock, entries: list[Entry]) -> None:
     write(path, lock)
 
 
-def _meant(lock: Lock, path: str, one: Wanted) -> tuple[str, str | None]:
+def meant(one: Wanted) -> tuple[str, str | None]:
     """The source as a lock would name it, as far as that can be told unopened; and the revision."""
     name, at, revision = one.target.partition("@")
     if one.target.startswith("hf://") or (at and not os.path.lexists(one.target)):
@@ -153,7 +152,7 @@ def _meant(lock: Lock, path: str, one: Wanted) -> tuple[str, str | None]:
 def _locked(
     path: str, one: Wanted, before: Lock, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool
 ) -> Entry:
-    source, revision = _meant(before, path, one)
+    source, revision = meant(one)
     known = before.entry(source, revision) or before.entry(f"hf://{source}", revision)
     with _opened(one, source, known) as opened:
         report = actions.scan_opened(opened, one.target)
@@ -258,10 +257,6 @@ def terminal_ask(report: Report, opened: Opened | None) -> tuple[bool, str]:
 # what is named
 
 
-def _given(target: str, revision: str | None) -> Wanted:
-    return Wanted(target, revision)
-
-
 def _again(path: str) -> list[Wanted]:
     """Everything that is in the lock, to be looked at again."""
     folder = os.path.dirname(os.path.abspath(path))
@@ -296,7 +291,7 @@ def of_notebook(path: str, namespace: dict[str, Any] | None) -> tuple[list[Wante
 def tell(path: str, outcomes: list[Outcome], later: list[str], form: str = "text") -> int:
     """Print what became of everything; the exit code."""
     if form == "json":
-        out = {"schema": SCHEMA, "lock": _shown(path), "locked": [o.to_json() for o in outcomes], "later": later}
+        out = {"schema": SCHEMA, "lock": shown(path), "locked": [o.to_json() for o in outcomes], "later": later}
         print(json.dumps(out, indent=2))
     else:
         words = {"locked": "locked", "same": "is locked already", "refused": "not locked"}
@@ -312,142 +307,6 @@ def tell(path: str, outcomes: list[Outcome], later: list[str], form: str = "text
     return 1 if any(o.state == "refused" for o in outcomes) else 0
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
+    """A path as text that every reader of JSON takes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-# comparing
-
-
-def check(path: str, targets: list[str], form: str) -> int:
-    """Compare what is there with the lock. 0: all as locked; 1: not; 2: some could not be compared."""
-    lock = read(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    results: list[tuple[Entry, list[Change], str]] = []
-    for entry in chosen(lock, targets, path):
-        try:
-            results.append((entry, differences(entry, folder), ""))
-        except NbguardError as error:
-            results.append((entry, [], str(error)))
-    code = 1 if any(changes for _, changes, _ in results) else 2 if any(why for *_, why in results) else 0
-    if form == "json":
-        entries = [
-            {"source": e.source, "revision": e.revision, "commit": e.commit, "as_locked": not changes and not why,
-             "changes": [c.to_json() for c in changes], **({"error": why} if why else {})}
-            for e, changes, why in results
-        ]  # fmt: skip
-        print(json.dumps({"schema": SCHEMA, "lock": _shown(path), "as_locked": not code, "entries": entries}, indent=2))
-        return code
-    for entry, changes, why in results:
-        name = terminal(entry.source, 200) + (f" at {entry.commit[:12]}" if entry.commit else "")
-        if why:
-            print(f"{name}: could not be compared: {terminal(why, 600)}")
-        print(*(f"{name}: {terminal(str(change), 400)}" for change in changes), sep="\n", end="\n" if changes else "")
-        if not why and not changes:
-            print(f"{name}: as locked")
-    return code
-
-
-def chosen(lock: Lock, targets: list[str], path: str) -> list[Entry]:
-    """The entries that are meant; all without a target. Raises LockError: one is not in the lock."""
-    found = [] if targets else list(lock.entries)
-    for target in targets:
-        name, _, revision = target.removeprefix("hf://").partition("@")
-        place = os.path.relpath(os.path.abspath(target), os.path.dirname(os.path.abspath(path))).replace(os.sep, "/")
-        mine = [e for e in lock.entries if e.source in (f"hf://{name}", place, target)
-                and (not revision or revision in (e.revision, e.commit))]  # fmt: skip
-        if not mine:
-            raise LockError(f"{target[:200]!r} is not in {path}.")
-        found += [e for e in mine if e not in found]
-    return found
-
-
-def differences(entry: Entry, folder: str) -> list[Change]:
-    """What is not as it was locked, at the locked commit of a repository. Raises NbguardError: it cannot be told."""
-    from nbguard.artifact.remote_repo import RemoteFile
-
-    with contextlib.ExitStack() as handles:
-        opened = handles.enter_context(
-            actions.open_target(target_of(entry, folder), entry.commit or None, remote=entry.hub)
-        )
-        report = actions.scan_opened(opened, entry.source)
-        known = {file.path: file for file in entry.files}
-
-        def whole(file: Any) -> str:
-            handle = opened.file(file.path)
-            if isinstance(handle, RemoteFile) and handle.ranged:  # by what the Hub says of it; not downloaded for this
-                return handle.remote.digest
-            return locked.sha256_of(opened, file)
-
-        changes = lock_changes.file_changes(report, known.get, whole)
-        return [*changes, *lock_changes.gone(entry, report), *lock_changes.contract_changes(report, [entry])]
-
-
-# in a notebook
-
-
-def magic(shell: Any, options: argparse.Namespace) -> None:
-    """`%safemodel lock`: without targets, what the notebook that runs here names, and what this session has loaded."""
-    from nbguard.notebooks import NotebookError, running
-
-    notebook = options.notebook
-    if notebook is None and not options.lock and not os.environ.get(locked.VARIABLE):
-        with contextlib.suppress(NotebookError):
-            notebook = running(shell.user_ns)
-    if options.check or options.upgrade:
-        options.notebook = notebook
-        run(options)
-        return
-    path = lock_path(options.lock, notebook)
-    wanted = [_given(target, options.revision) for target in options.targets]
-    later: list[str] = []
-    if not wanted:
-        if notebook is not None:
-            found, later = of_notebook(notebook, shell.user_ns if options.notebook is None else None)
-            wanted += found
-        seen = {_meant(Lock(), path, one)[0] for one in wanted}
-        wanted += [one for one in of_session() if _meant(Lock(), path, one)[0] not in seen]
-    outcomes = lock(path, wanted, reason=options.reason, accept_danger=options.i_accept_danger,
-                    ask=gate_ask if somebody_there() else None, show=not somebody_there())  # fmt: skip
-    tell(path, outcomes, later, options.format)
-
-
-def of_session() -> Iterator[Wanted]:
-    """What was loaded in this session, from files and repositories, each once."""
-    from nbguard import history
-
-    seen: set[str] = set()
-    for one in history.all_seen():
-        report, kind = one.report, one.report.artifact.kind
-        if one.what not in LOADED or kind == "stream":
-            continue
-        revision = report.provenance.get("revision")
-        target = f"hf://{report.provenance.get('repo') or report.target}" if kind == "hub" else (
-            report.provenance.get("path") or report.target
-        )  # fmt: skip
-        if target not in seen and (kind == "hub" or os.path.exists(target)):
-            seen.add(target)
-            yield Wanted(target, revision if kind == "hub" and revision != "main" else None)
-
-
-LOADED = frozenset({"load.accepted", "load.approved", "load.allowed", "load.own", "load.settled"})
-
-
-def somebody_there() -> bool:
-    """Whether a question can be asked in the notebook. A seam: tests answer here."""
-    from nbguard import gate
-
-    return gate.frontend() != "none"
-
-
-def gate_ask(report: Report, opened: Opened) -> tuple[bool, str]:
-    """The question in the notebook, as for a load. A seam, too."""
-    from nbguard import gate, policy
-    from nbguard.artifact.model import LoadRequest
-
-    request = LoadRequest("%safemodel lock", report.target, opened.kind)
-    decision = policy.decide(report, policy.current(), policy.Situation(person=True, request=request))
-    if decision.action != "ask":
-        return False, ""
-    answer = gate.ask(report, decision, request)
-    return answer.choice in ("once", "always") and answer.choice in decision.offers, answer.reason

@@ -11,6 +11,7 @@ Where a person is there, it only spares the question about explained data; a loc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -94,7 +95,9 @@ class Judged:
     def _record(self, event: str, **more: Any) -> None:
         from nbguard.approvals import AuditLog
 
-        assert self.request is not None and self.report is not None and self.in_force is not None
+        assert self.request is not None
+        assert self.report is not None
+        assert self.in_force is not None
         AuditLog().record(
             event, loader=self.request.loader, target=self.request.source, lock=self.in_force.path,
             artifact=self.report.artifact.digest, contract=self.report.contract.digest, **more,
@@ -121,10 +124,8 @@ def folders() -> Iterator[str]:
 
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    try:
+    with contextlib.suppress(NotebookError, AttributeError, OSError):
         yield os.path.dirname(os.path.abspath(running(shell.user_ns if shell is not None else None)))
-    except (NotebookError, AttributeError, OSError):
-        pass
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if shell is None and isinstance(script, str):
         yield os.path.dirname(os.path.abspath(script))
