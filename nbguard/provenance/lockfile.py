@@ -56,7 +56,8 @@ def read(path: str) -> Lock:
     """The lock of that name. Raises LockError: it cannot be read, or is none."""
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     try:
-        with open(path, "rb") as file:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for ever
+        with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise LockError(f"{shown} is no regular file.")
             data = file.read(MAX_BYTES + 1)
@@ -185,7 +186,7 @@ def _block(entry: Entry) -> str:
              "verdict": entry.verdict.word, "severity": entry.severity.word, "artifact": entry.artifact,
              "contract": entry.contract, "rules": entry.rules, "who": entry.who}  # fmt: skip
     lines += [f"{key} = {_quoted(text)}" for key, text in texts.items() if text or key == "who"]
-    lines.append(f"when = {entry.when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    lines.append(f"when = {entry.when.astimezone(UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}")
     extra = {"reason": entry.reason, **{key: getattr(entry, key) for key in PUBLISHER}}
     lines += [f"{key} = {_quoted(text)}" for key, text in extra.items() if text]
     lines.append("files = [")
