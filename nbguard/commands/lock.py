@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "nbguard.lock/1"
 
-Ask = Callable[[Report, "Opened"], "tuple[bool, str]"]
+Ask = Callable[[Report, "Opened | None"], "tuple[bool, str]"]
 """Whether a person accepts this now, and the reason that they gave."""
 
 
@@ -58,7 +58,7 @@ class Outcome:
     entry: Entry | None = None
 
     def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"source": self.source, "state": self.state}
+        out: dict[str, Any] = {"source": shown(self.source), "state": self.state}
         if self.entry is not None:
             out |= {"revision": self.entry.revision, "commit": self.entry.commit, "verdict": self.entry.verdict.word,
                     "artifact": self.entry.artifact, "files": len(self.entry.files)}  # fmt: skip
@@ -160,11 +160,12 @@ def _locked(
         if known is not None and known.source != name:
             known = None
         asked_for = (known.revision if known is not None else revision) or ""
-        entry = made(report, opened, name, asked_for if name.startswith("hf://") else "", reason)
+        whose = known.publisher if known is not None else None
+        entry = made(report, opened, name, asked_for if name.startswith("hf://") else "", reason, whose)
         if known is not None and known.same_as(entry):
             return known
         why = accepted(report, opened, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
-        return entry if why == reason else made(report, opened, name, entry.revision, why)
+        return entry if why == reason else made(report, opened, name, entry.revision, why, whose)
 
 
 def _opened(one: Wanted, source: str, known: Entry | None) -> Opened:
@@ -176,8 +177,14 @@ def _opened(one: Wanted, source: str, known: Entry | None) -> Opened:
     return actions.open_target(one.target, one.revision) if known is None else _opened(one, source, None)
 
 
-def made(report: Report, opened: Opened, source: str, revision: str, reason: str) -> Entry:
-    """The entry for what is open, with the large files hashed whole. Raises LockError."""
+def made(
+    report: Report, opened: Opened, source: str, revision: str, reason: str, publisher: Mapping[str, str] | None = None
+) -> Entry:
+    """The entry for what is open, with the large files hashed whole. Raises LockError.
+
+    Args:
+        publisher: of a repository, what `provenance.reuse` compares later: `owner_key`, `root_commit`, ….
+    """
     hashes: dict[str, str] = {}
     for file in report.artifact.files:
         if not file.inert and not file.pin.startswith("sha256:"):
@@ -187,7 +194,7 @@ def made(report: Report, opened: Opened, source: str, revision: str, reason: str
                 raise LockError(f"{file.path[:200]} changed while it was looked at; nothing was locked.")
     return entry_of(
         report, source=source, revision=revision, who=actions.getpass_user(), when=datetime.now(UTC), reason=reason,
-        sha256=hashes,
+        sha256=hashes, publisher=publisher,
     )  # fmt: skip
 
 

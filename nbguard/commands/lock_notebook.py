@@ -76,12 +76,12 @@ def somebody_there() -> bool:
     return gate.frontend() != "none"
 
 
-def gate_ask(report: Report, opened: Opened) -> tuple[bool, str]:
+def gate_ask(report: Report, opened: Opened | None) -> tuple[bool, str]:
     """The question in the notebook, as for a load. A seam, too."""
     from nbguard import gate, policy
     from nbguard.artifact.model import LoadRequest
 
-    request = LoadRequest("%safemodel lock", report.target, opened.kind)
+    request = LoadRequest("%safemodel lock", report.target, report.artifact.kind)
     decision = policy.decide(report, policy.current(), policy.Situation(person=True, request=request))
     if decision.action != "ask":
         return False, ""

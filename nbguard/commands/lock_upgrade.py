@@ -18,6 +18,7 @@ from nbguard.artifact.hub import list_repo
 from nbguard.commands import actions, lock_check
 from nbguard.commands import lock as locking
 from nbguard.errors import TargetError
+from nbguard.policy import current, needs_reason
 from nbguard.provenance.lockfile import Entry, Lock, LockError, read
 from nbguard.report.advice import CodeChange, Since
 from nbguard.report.escape import terminal
@@ -170,7 +171,7 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
     """The new entry. Raises ActionError: it is not accepted, or not what was shown."""
     from nbguard.report import text
 
-    policy = actions.current()
+    policy = current()
     if options.format == "text":
         print(text.render(shown) + "\n")
     actions._may_be_approved(shown, policy, options.i_accept_danger)
@@ -183,14 +184,22 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
     if not yes:
         way = "--yes" if shown.verdict is Verdict.SAFE else "--reason"
         raise actions.ActionError(f"The difference was not accepted, and nothing was written; accept it with {way}.")
-    if actions.needs_reason(policy, shown.verdict) and not reason.strip():
+    if needs_reason(policy, shown.verdict) and not reason.strip():
         raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
     with actions.open_target(entry.source, commit) as opened:
         report = actions.scan_opened(opened, entry.source)
-        wider = {g.dotted for g in report.contract.globals} - {g.dotted for g in shown.contract.globals}
-        listed = {f.path for f in shown.artifact.files}
-        if report.verdict > shown.verdict or wider or any(f.path not in listed for f in report.artifact.files):
+        if not _as_shown(report, shown):
             raise actions.ActionError("What was downloaded is not what was shown; nothing was written.")
-        taken = locking.made(report, opened, entry.source, entry.revision, reason)
-    return replace(taken, repo_id=entry.repo_id, repo_key=entry.repo_key, owner=entry.owner, owner_key=entry.owner_key,
-                   root_commit=entry.root_commit)  # fmt: skip
+        return locking.made(report, opened, entry.source, entry.revision, reason, entry.publisher)
+
+
+def _as_shown(report: Report, shown: Report) -> bool:
+    """Whether the downloaded files are those that were judged remotely: the same bytes where all of them were read,
+    the same size where parts were, and nothing in them that is worse than was shown."""
+    there = {f.path: f for f in shown.artifact.files}
+    for file in report.artifact.files:
+        seen = there.get(file.path)
+        if seen is None or seen.size != file.size or (seen.pin.startswith("sha256:") and seen.pin != file.pin):
+            return False
+    named = {g.dotted for g in report.contract.globals} - {g.dotted for g in shown.contract.globals}
+    return report.verdict <= shown.verdict and not named

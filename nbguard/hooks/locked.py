@@ -25,6 +25,7 @@ from nbguard.artifact.model import ArtifactFile, LoadRequest
 from nbguard.errors import TargetError
 from nbguard.provenance import lock_changes
 from nbguard.provenance.lockfile import NAME, Entry, Lock, LockedFile, LockError, read
+from nbguard.report.escape import terminal
 from nbguard.report.model import Report, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Judged:
     refusal: str = ""
     """Only where nobody can be asked: why it may not load."""
     said: str = ""
-    """What a person should know; one or two sentences, not escaped."""
+    """What a person should know; one or two sentences, escaped for a terminal."""
     request: LoadRequest | None = None
     report: Report | None = None
 
@@ -90,6 +91,7 @@ class Judged:
 
     def but(self, why: str) -> Judged:
         """With something that is not as it was locked."""
+        why = terminal(why, 1_000)  # it goes into an exception, with names that come from models
         return replace(self, said=why, refusal=why if self.headless else "")
 
     def _record(self, event: str, **more: Any) -> None:
@@ -210,7 +212,7 @@ def judged(request: LoadRequest, report: Report, opened: Opened, *, person: bool
     if problem:
         return base.but(problem)
     entry = max(entries, key=lambda e: (e.verdict, e.source))
-    said = f"Locked by {entry.who[:80] or 'somebody'} on {entry.when:%Y-%m-%d}, and as it was then."
+    said = f"Locked by {terminal(entry.who, 80) or 'somebody'} on {entry.when:%Y-%m-%d}, and as it was then."
     if (why := _past(entry, report)) and not person:
         return base.but(why)
     if person and (report.verdict is not Verdict.SAFE or report.top_severity >= Severity.MEDIUM):
@@ -251,14 +253,28 @@ class _Look:
         self._local = _by_place(found) if request.kind != "hub" or _drawn_in(opened) else {}
 
     def find(self, path: str) -> LockedFile | None:
-        mark = next((m for m in ("hf://", "file://") if path.startswith(m) and "//" in path[len(m) :]), "")
-        if mark == "hf://":
-            source, _, name = path.removeprefix(mark).partition("//")
-            return self._of_repository(source, None, self._opened.provenance.get(f"also from {source}"), name)
-        if mark or self._request.kind != "hub":
+        if path.startswith(("hf://", "file://")):  # no file of a repository or folder has such a name
+            return self._of_another(path)
+        if self._request.kind != "hub":
             return self._of_folder(path)
         repo = self._opened.provenance.get("repo") or self._request.source
         return self._of_repository(repo, self._request.revision, self._opened.commit, path)
+
+    def _of_another(self, path: str) -> LockedFile | None:
+        """Of a base model, or what else the load draws in."""
+        for key, commit in self._opened.provenance.items():
+            source = key.removeprefix("also from ")
+            if source != key and path.startswith(f"file://{source}/"):
+                return self._of_folder(path)
+            if source != key and path.startswith(f"hf://{source}/"):
+                known = self._of_repository(source, None, commit, path.removeprefix(f"hf://{source}/"))
+                if not any(e.source == f"hf://{source}" for e in self._found.lock.entries):
+                    self.other = (
+                        f"{source[:200]}, which is loaded with it, is not in {NAME};"
+                        f" to add it: nbguard lock hf://{source[:200]}"
+                    )
+                return known
+        return None
 
     def _of_repository(self, repo: str, revision: str | None, commit: str | None, name: str) -> LockedFile | None:
         lock, source = self._found.lock, f"hf://{repo}"
@@ -368,10 +384,14 @@ def _approval(entries: list[Entry], entry: Entry, found: InForce) -> Approval:
         created=entry.when.timestamp(),
         expires=None,
         who=entry.who,
-        reason=f"locked by {entry.who[:80] or 'somebody'} on {entry.when:%Y-%m-%d} ({os.path.basename(found.path)})",
+        reason=f"locked by {terminal(entry.who, 80) or 'somebody'} on {entry.when:%Y-%m-%d} ({_base(found.path)})",
         verdict=max(e.verdict for e in entries),
         severity=max(e.severity for e in entries),
         target=entry.source,
         rules_version=entry.rules,
         momentary=True,
     )
+
+
+def _base(path: str) -> str:
+    return terminal(os.path.basename(path), 80)

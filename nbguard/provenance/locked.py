@@ -102,6 +102,11 @@ class Entry:
             name, self.when, self.commit, self.repo_id, self.repo_key, self.owner, self.owner_key, self.root_commit
         )
 
+    @property
+    def publisher(self) -> dict[str, str]:
+        """What is known of the repository and its owner, as `entry_of` takes it."""
+        return {key: getattr(self, key) for key in PUBLISHER}
+
     def same_as(self, other: Entry) -> bool:
         """Whether it locks the same content with the same judgement, whoever accepted it when."""
         return replace(self, who="", when=other.when, reason="", rules="") == replace(

@@ -198,6 +198,35 @@ def test_a_safe_upgrade_is_taken_with_yes(hub: Hub, folder: Path, capsys: pytest
     assert said(capsys, "--check")[0] == 0
 
 
+def test_large_files_are_compared_without_downloading_them(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    repo = push(hub, "demo/tiny-bert")
+    files = {**files_of("demo/tiny-bert"), "model.safetensors": weights(0)}
+    hub.store.push(repo, files)
+    assert said(capsys, f"hf://{repo}")[0] == 0
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "another"))
+    assert said(capsys, "--check")[0] == 0
+    hub.store.push(repo, {**files, "model.safetensors": weights(1)})
+    assert said(capsys, "--check")[0] == 0
+    code, out = said(capsys, "--upgrade", "--format", "json")
+    (row,) = json.loads(out)["upgrades"]
+    assert (code, row["report"]["since_accepted"]["files"]["changed"]) == (1, ["model.safetensors"])
+    text = Path(NAME).read_text()
+    pin = next(f for f in read(NAME).entries[0].files if f.path == "model.safetensors")
+    Path(NAME).write_text(text.replace(pin.whole, "0" * 64))
+    code, out = said(capsys, "--check")
+    assert (code, "model.safetensors: other bytes than locked" in out) == (1, True)
+
+
+def weights(last: int) -> bytes:
+    size = 2 << 20
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(size - 1) + bytes([last])
+
+
 # in a notebook
 
 

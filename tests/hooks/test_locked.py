@@ -270,6 +270,51 @@ def test_a_strict_policy_loads_what_is_safe_and_locked(nobody: Path, monkeypatch
         unpickled("m.pkl")
 
 
+def test_a_snapshot_that_was_downloaded_is_what_was_locked(hub: Hub, nobody: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    repo, other = fresh(hub, "demo/tiny-bert"), fresh(hub, "demo/tiny-bert", config__json=b'{"model_type": "bert"}')
+    lock_it(f"hf://{repo}")
+    assert AutoModel.from_pretrained(snapshot_download(repo))
+    with pytest.raises(LoadBlocked, match=r"is not as it was locked: new file config\.json|is not in nbguard"):
+        AutoModel.from_pretrained(snapshot_download(other))
+
+
+def test_an_adapter_and_its_base_model_are_both_held_to_the_lock(hub: Hub, nobody: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    base = fresh(hub, "demo/tiny-bert")
+    hooks.uninstall()
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(base)
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"], base_model_name_or_path=base)
+    made = peft.get_peft_model(model, config)
+    made.peft_config["default"].base_model_name_or_path = base
+    made.save_pretrained(tmp_path / "adapter")
+    hooks.install()
+    adapter = f"{base}-adapter"
+    hub.store.push(adapter, {p.name: p.read_bytes() for p in (tmp_path / "adapter").iterdir()})
+    load = peft.AutoPeftModelForSequenceClassification.from_pretrained
+    lock_it(f"hf://{adapter}")
+    with pytest.raises(LoadBlocked, match=f"{base}, which is loaded with it, is not in"):
+        load(adapter)
+    lock_it(f"hf://{base}")
+    repository.settled.forget()
+    files = {**files_of("demo/tiny-bert")}
+    files["config.json"] = files["config.json"].replace(b'"hidden_size": 32', b'"hidden_size": 64')
+    hub.store.push(base, files)
+    assert load(adapter).config.hidden_size == 32
+
+
+def test_names_from_a_model_cannot_drive_the_terminal(nobody: Path) -> None:
+    (nobody / "m").mkdir()
+    (nobody / "m" / "a.pkl").write_bytes(pickle.dumps([1]))
+    lock_it("m")
+    name = "b\x1b[2J.pkl"
+    (nobody / "m" / name).write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(LoadBlocked) as stopped:
+        unpickled(f"m/{name}")
+    assert "\x1b" not in str(stopped.value)
+
+
 # a person there
 
 
