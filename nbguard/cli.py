@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prewarm(arguments: Sequence[str]) -> None:
     """Start the scanning worker first of all: it gets ready while the rest is imported."""
-    if arguments and arguments[0] in ("scan", "approve", "preflight") and not {"-h", "--help"} & set(arguments):
+    if arguments and arguments[0] in ("scan", "approve", "preflight", "lock") and not {"-h", "--help"} & set(arguments):
         from nbguard.scanners.pool import POOL
 
         POOL.prewarm()
@@ -78,6 +78,10 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import sign
 
                 return sign.run(chosen) if chosen.command == "sign" else sign.checksums(chosen)
+            case "lock":
+                from nbguard.commands import lock
+
+                return lock.run(chosen)
             case command:
                 from nbguard.commands import approvals, audit, records
 
@@ -134,6 +138,7 @@ _COMMANDS = {
     "verify": hub_options.add_verify,
     "checksums": hub_options.add_checksums,
     "sign": hub_options.add_sign,
+    "lock": hub_options.add_lock,
     "approve": options.add_records,
     "revoke": options.add_records,
     "approvals": record_options.add_approvals,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 MAX_SUGGESTIONS = 200
-COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify",
+            "lock")  # fmt: skip
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),
@@ -35,7 +36,7 @@ def complete(shell: Any, event: Any) -> list[str]:
     if not before:
         return [c for c in COMMANDS if c.startswith(current)]
     command = before[0]
-    if command in ("approvals", "audit"):
+    if command in ("approvals", "audit", "lock"):
         return [w for w in _record_words(command, before[1:]) if w.startswith(current)]
     if before[-1] == "--revision" and command in _OPTIONS:
         return [r for r in cached_revisions(before[1]) if r.startswith(current)] if len(before) > 2 else []

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 HIDDEN = "==SUPPRESS=="
 """argparse.SUPPRESS: for an option that `nbguard.commands.awaiting` writes, and no person."""
 
-COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify",
+            "lock")  # fmt: skip
 
 
 @magics_class
@@ -77,7 +78,11 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             %safemodel approvals --target "org/*" --expired
             %safemodel audit verify
             %safemodel verify org/name
+            %safemodel lock
         """
+        if cell is None and line.split()[:1] == ["lock"]:
+            _in_one_sentence(lambda: _lock(self.shell, self._words(line)[1:]))
+            return
         if cell is None and line.split()[:1] in (["approvals"], ["audit"], ["verify"]):
             _in_one_sentence(lambda: _records(self._words(line)))
             return
@@ -267,6 +272,23 @@ def _records(words: list[str]) -> None:
             raise UsageError(f"See '%safemodel {words[0]} --help'.") from None
         return
     runs.get(words[0], approvals.run)(options)
+
+
+def _lock(shell: Any, words: list[str]) -> None:
+    """`%safemodel lock …`, with the options of the command line."""
+    import argparse
+
+    from nbguard.commands import hub_options, lock_notebook
+
+    parser = argparse.ArgumentParser(prog="%safemodel lock")
+    hub_options.fill_lock(parser)
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as ended:
+        if ended.code:
+            raise UsageError("See '%safemodel lock --help'.") from None
+        return
+    lock_notebook.run(shell, options)
 
 
 def _one(options: argparse.Namespace, what: str) -> str:

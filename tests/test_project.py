@@ -114,10 +114,12 @@ ROOMS = {
         "approvals",
         "gate",
         "history",
+        "notebooks",
     },
 }
 SHARED = {"errors", "settings"}
-"""Modules beside the rooms that any of them may use; `history` keeps the reports of a session for the faces."""
+"""Modules beside the rooms that any of them may use; `history` keeps the reports of a session for the faces,
+`notebooks` knows which notebook runs here."""
 
 
 def imported_rooms(path: Path) -> set[str]:

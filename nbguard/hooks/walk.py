@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.model import LoadRequest
 from nbguard.errors import ContractViolation, LoadBlocked
-from nbguard.hooks import grants, own, repeats
+from nbguard.hooks import grants, locked, own, repeats
 from nbguard.hooks.advice import advised, remember
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.local_code import with_local_modules
@@ -68,7 +68,9 @@ def admit(
         if (owner := _already_granted(report)) is not None:
             _record("load.nested", request, report, None, owner=owner.report.artifact.digest)
             return Grant(report, opened, request, owner.accepted_by_person, owner.enforced)
-        approved = find_approval(report, opened)
+        lock = locked.judged(request, report, opened, person=_somebody_there())
+        approved = lock.approval or (None if lock.refusal else find_approval(report, opened))
+        settled = lock.unsettled(settled)
         if approved is None and settled is not None and (before := settled(report)) is not None:
             why, by_person = before
             _record("load.settled", request, report, None, why=why)
@@ -78,7 +80,7 @@ def admit(
             return Grant(report, opened, request, accepted_by_person=True)
         written = own.find(report, opened) if approved is None else None
         nested = outer is not None if nested is None else nested
-        decision = _decide(report, request, approved, written, nested=nested)
+        decision = lock.decided(_decide(report, request, approved, written, nested=nested))
         if not decision.enforced:
             return _watched(request, opened, report, decision)
         if written is not None and "own.load" in decision.rules:

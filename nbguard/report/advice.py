@@ -54,8 +54,8 @@ class Since:
     """Seconds since the epoch."""
     who: str
     reason: str
-    how: Literal["once", "always"]
-    """`once`: accepted for one load. `always`: approved from then on."""
+    how: Literal["once", "always", "locked"]
+    """`once`: accepted for one load. `always`: approved from then on. `locked`: written into `nbguard.lock`."""
     verdict: str
     """Then; the report holds the one now."""
     now: str

@@ -108,6 +108,8 @@ def _accepted(found: Since) -> str:
     if found.how == "always":
         standing = f", which is {found.standing}" if found.standing else ""
         how = f"approved what had this name on {when} (approval {found.approval}{standing})"
+    elif found.how == "locked":
+        how = f"locked what had this name on {when}"
     else:
         how = f"accepted what had this name for one load, on {when}"
     at = f", commit {found.commit[:12]}" if found.commit else ""

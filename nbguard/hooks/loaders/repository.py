@@ -24,7 +24,7 @@ from nbguard.artifact.hub import Listing, list_repo, snapshot_folder
 from nbguard.artifact.model import LoadRequest, NotScanned
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError, TargetMissing
-from nbguard.hooks import grants, walk
+from nbguard.hooks import grants, locked, walk
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.loaders.arriving import Arriving, Commit
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
@@ -181,7 +181,8 @@ class RepositoryLoad:
     def _listing(self, source: str, revision: str | None) -> Listing:
         options = self.options
         try:
-            return list_repo(
+            return locked.listed(
+                list_repo,
                 source,
                 revision=revision,
                 offline=options.local_files_only,

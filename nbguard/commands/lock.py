@@ -1,0 +1,319 @@
+"""`nbguard lock` and `%safemodel lock`: write `nbguard.lock`, or compare with it.
+
+    nbguard lock hf://org/name models/ --reason "read by ada"
+    nbguard lock --notebook train.ipynb
+    nbguard lock --check
+
+To lock is to accept: what is safe is locked; what a person should look at, where they say why, were asked, or approved
+it before; what is dangerous, with `--i-accept-danger` besides, and only where the policy counts such an approval. What
+could not be read to the end never is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nbguard.commands import actions
+from nbguard.errors import TargetError
+from nbguard.hooks import locked
+from nbguard.policy import current, needs_reason
+from nbguard.provenance.lockfile import NAME, Entry, Lock, LockError, entry_of, read, write
+from nbguard.report.escape import terminal
+from nbguard.report.model import Report, Verdict
+
+if TYPE_CHECKING:
+    from nbguard.artifact.sources import Opened
+
+SCHEMA = "nbguard.lock/1"
+
+Ask = Callable[[Report, "Opened | None"], "tuple[bool, str]"]
+"""Whether a person accepts this now, and the reason that they gave."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One target to be locked."""
+
+    target: str
+    revision: str | None = None
+    opener: Callable[[], Opened] | None = None
+    """How its loader would open it, where that is known."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one target."""
+
+    source: str
+    state: str
+    """`locked`, `same` or `refused`."""
+    why: str = ""
+    entry: Entry | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"source": shown(self.source), "state": self.state}
+        if self.entry is not None:
+            out |= {"revision": self.entry.revision, "commit": self.entry.commit, "verdict": self.entry.verdict.word,
+                    "artifact": self.entry.artifact, "files": len(self.entry.files)}  # fmt: skip
+        return out | ({"why": self.why} if self.why else {})
+
+
+def run(options: argparse.Namespace) -> int:
+    """One of the three acts; the exit code is as its help says. Raises NbguardError: it could not be done."""
+    path = lock_path(options.lock, options.notebook)
+    if options.check:
+        from nbguard.commands import lock_check
+
+        return lock_check.run(path, options.targets, options.format)
+    if options.upgrade:
+        from nbguard.commands import lock_upgrade
+
+        return lock_upgrade.run(path, options)
+    wanted = [Wanted(target, options.revision) for target in options.targets]
+    later: list[str] = []
+    if options.notebook is not None:
+        found, later = of_notebook(options.notebook, None)
+        wanted += found
+    elif not wanted:
+        wanted = _again(path)
+    outcomes = lock(path, wanted, reason=options.reason, accept_danger=options.i_accept_danger,
+                    ask=asker(options), show=options.format == "text")  # fmt: skip
+    return tell(path, outcomes, later, options.format)
+
+
+def lock_path(named: str | None, notebook: str | None) -> str:
+    """Where the lock is, or is to be. Raises LockError: `NBGUARD_LOCK` is `off`."""
+    if named:
+        return os.path.expanduser(named)
+    if notebook:
+        return os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(notebook))), NAME)
+    variable = os.environ.get(locked.VARIABLE, "")
+    if variable.strip().lower() == "off":
+        raise LockError(f"{locked.VARIABLE} is 'off'; name the lock with --lock.")
+    return os.path.expanduser(variable) if variable else os.path.join(os.getcwd(), NAME)
+
+
+def load(path: str) -> Lock:
+    """The lock there, an empty one where there is none. Raises LockError."""
+    return read(path) if os.path.lexists(path) else Lock()
+
+
+def lock(
+    path: str, wanted: list[Wanted], *, reason: str, accept_danger: bool, ask: Ask | None, show: bool = True
+) -> list[Outcome]:
+    """Scan each target and lock what is accepted; written once, at the end. Raises LockError, TargetError."""
+    if not wanted:
+        raise LockError("Nothing to lock was named: name a file, a folder, a Hub repository, or a --notebook.")
+    before = after = load(path)
+    outcomes: list[Outcome] = []
+    for one in wanted:
+        source, _ = meant(one)
+        try:
+            entry = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
+        except (LockError, actions.ActionError, TargetError) as error:
+            outcomes.append(Outcome(source, "refused", str(error)))
+            continue
+        same = next((e for e in before.entries if e.key == entry.key and e.same_as(entry)), None)
+        after = after.with_entry(entry)
+        outcomes.append(Outcome(entry.source, "same" if same is not None else "locked", entry=same or entry))
+    if after != before:
+        save(path, after, [o.entry for o in outcomes if o.state == "locked" and o.entry is not None])
+    return outcomes
+
+
+def save(path: str, lock: Lock, entries: list[Entry]) -> None:
+    """Write the lock, and say so in the audit log. Raises LockError, RecordError."""
+    from nbguard.approvals import AuditLog
+
+    who = actions.getpass_user()
+    AuditLog().record(  # first: what cannot be recorded is not done
+        "lock.written", lock=os.path.abspath(path), who=who, targets=[e.source for e in entries],
+        commits=[e.commit for e in entries], verdicts=[e.verdict.word for e in entries],
+        artifacts=[e.artifact for e in entries], contracts=[e.contract for e in entries],
+    )  # fmt: skip
+    write(path, lock)
+
+
+def meant(one: Wanted) -> tuple[str, str | None]:
+    """The source as a lock would name it, as far as that can be told unopened; and the revision."""
+    name, at, revision = one.target.partition("@")
+    if one.target.startswith("hf://") or (at and not os.path.lexists(one.target)):
+        return f"hf://{name.removeprefix('hf://')}", one.revision or revision or None
+    return one.target, one.revision
+
+
+def _locked(
+    path: str, one: Wanted, before: Lock, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool
+) -> Entry:
+    source, revision = meant(one)
+    known = before.entry(source, revision) or before.entry(f"hf://{source}", revision)
+    with _opened(one, source, known) as opened:
+        report = actions.scan_opened(opened, one.target)
+        name = source_of(opened, one.target, path)
+        if known is not None and known.source != name:
+            known = None
+        asked_for = (known.revision if known is not None else revision) or ""
+        whose = known.publisher if known is not None else None
+        entry = made(report, opened, name, asked_for if name.startswith("hf://") else "", reason, whose)
+        if known is not None and known.same_as(entry):
+            return known
+        why = accepted(report, opened, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
+        return entry if why == reason else made(report, opened, name, entry.revision, why, whose)
+
+
+def _opened(one: Wanted, source: str, known: Entry | None) -> Opened:
+    """What is to be locked; of a repository that is locked, the locked commit: `--upgrade` is the way to another."""
+    if one.opener is not None and known is None:
+        return one.opener()
+    if known is not None and known.hub:
+        return actions.open_target(known.source, known.commit)
+    return actions.open_target(one.target, one.revision) if known is None else _opened(one, source, None)
+
+
+def made(
+    report: Report, opened: Opened, source: str, revision: str, reason: str, publisher: Mapping[str, str] | None = None
+) -> Entry:
+    """The entry for what is open, with the large files hashed whole. Raises LockError.
+
+    Args:
+        publisher: of a repository, what `provenance.reuse` compares later: `owner_key`, `root_commit`, ….
+    """
+    hashes: dict[str, str] = {}
+    for file in report.artifact.files:
+        if not file.inert and not file.pin.startswith("sha256:"):
+            hashes[file.path] = file.sha256 or locked.sha256_of(opened, file)
+            handle = opened.file(file.path)
+            if handle is None or not handle.unchanged():
+                raise LockError(f"{file.path[:200]} changed while it was looked at; nothing was locked.")
+    return entry_of(
+        report, source=source, revision=revision, who=actions.getpass_user(), when=datetime.now(UTC), reason=reason,
+        sha256=hashes, publisher=publisher,
+    )  # fmt: skip
+
+
+def source_of(opened: Opened, target: str, path: str) -> str:
+    """As a lock names it: the repository, or the path from the lock's folder on where it is near, else absolute."""
+    if opened.kind == "hub":
+        return f"hf://{opened.provenance.get('repo') or target.removeprefix('hf://').partition('@')[0]}"
+    place = os.path.abspath(os.path.expanduser(target))
+    folder = os.path.dirname(os.path.abspath(path))
+    near = os.path.relpath(place, folder)
+    if near == ".":
+        near = os.path.join("..", os.path.basename(folder))
+    return (place if near.startswith(os.path.join("..", "..", "..")) else near).replace(os.sep, "/")
+
+
+def accepted(
+    report: Report, opened: Opened, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool = True
+) -> str:
+    """The reason with which it is accepted, maybe none. Raises ActionError: it is not."""
+    from nbguard import approvals
+    from nbguard.report import text
+
+    policy = current()
+    if report.verdict is Verdict.SAFE and not needs_reason(policy, report.verdict):
+        return reason
+    actions._may_be_approved(report, policy, accept_danger)
+    if show:
+        print(text.render(report) + "\n")
+    before = approvals.find(report, opened)
+    if before is not None and not reason.strip() and not before.momentary:
+        reason = before.reason
+    yes = before is not None or bool(reason.strip())
+    if not yes and ask is not None:
+        yes, said = ask(report, opened)
+        reason = said or reason
+        if not yes:
+            raise actions.ActionError("It was not accepted, and is not locked.")
+    if not yes:
+        raise actions.ActionError(f"It is {report.verdict.word}: look at the report and accept it with --reason.")
+    if needs_reason(policy, report.verdict) and not reason.strip():
+        raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
+    return reason
+
+
+def asker(options: argparse.Namespace) -> Ask | None:
+    """A question in the terminal, where there is one and the output is for people."""
+    return terminal_ask if options.format == "text" and interactive() else None
+
+
+def interactive() -> bool:
+    """Whether somebody sits at a terminal. A seam: tests answer here."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def terminal_ask(report: Report, opened: Opened | None) -> tuple[bool, str]:
+    """Ask at the terminal. A seam, too."""
+    try:
+        answer = input("Do you accept that, and lock it? Write 'yes', or why you accept it; anything empty refuses: ")
+    except EOFError:
+        return False, ""
+    word = answer.strip()
+    if word.lower() in ("", "n", "no"):
+        return False, ""
+    return True, "" if word.lower() in ("y", "yes") else word
+
+
+# what is named
+
+
+def _again(path: str) -> list[Wanted]:
+    """Everything that is in the lock, to be looked at again."""
+    folder = os.path.dirname(os.path.abspath(path))
+    return [Wanted(target_of(entry, folder), entry.revision or None) for entry in load(path).entries]
+
+
+def target_of(entry: Entry, folder: str) -> str:
+    """What to open for an entry."""
+    return entry.source if entry.hub else os.path.join(folder, *entry.source.split("/")) if (
+        not entry.source.startswith("/")
+    ) else entry.source  # fmt: skip
+
+
+def of_notebook(path: str, namespace: dict[str, Any] | None) -> tuple[list[Wanted], list[str]]:
+    """What a notebook's cells name; and what cannot be named before it runs. Raises NotebookError."""
+    from nbguard.commands import preflight
+    from nbguard.notebooks import read as read_notebook
+
+    flight = preflight.plan(read_notebook(os.path.expanduser(path)), namespace)
+    base = os.getcwd() if namespace is not None else os.path.dirname(os.path.abspath(flight.notebook.path))
+    wanted: list[Wanted] = []
+    for spot in flight.places:
+        load = spot.load
+        place = os.path.join(base, os.path.expanduser(load.target))
+        if load.hub and not os.path.exists(place):
+            wanted.append(Wanted(f"hf://{load.target.removeprefix('hf://')}", load.revision))
+        else:
+            wanted.append(Wanted(place, None, lambda load=load: preflight.opened(load, base)))  # type: ignore[misc]
+    return wanted, [str(one) for one in flight.later]
+
+
+def tell(path: str, outcomes: list[Outcome], later: list[str], form: str = "text") -> int:
+    """Print what became of everything; the exit code."""
+    if form == "json":
+        out = {"schema": SCHEMA, "lock": shown(path), "locked": [o.to_json() for o in outcomes], "later": later}
+        print(json.dumps(out, indent=2))
+    else:
+        words = {"locked": "locked", "same": "is locked already", "refused": "not locked"}
+        for one in outcomes:
+            at = f" at {one.entry.commit[:12]}" if one.entry is not None and one.entry.commit else ""
+            files = f", {len(one.entry.files):,} files, {one.entry.verdict.word}" if one.entry is not None else ""
+            why = f": {terminal(one.why, 600)}" if one.why else ""
+            print(f"{terminal(one.source, 200)}{at}: {words[one.state]}{files}{why}")
+        for line in later[:40]:
+            print(f"Not known before it runs, so not locked: {terminal(line, 300)}")
+        if any(o.state == "locked" for o in outcomes):
+            print(f"Written to {terminal(path, 500)}.")
+    return 1 if any(o.state == "refused" for o in outcomes) else 0
+
+
+def shown(path: str) -> str:
+    """A path as text that every reader of JSON takes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
