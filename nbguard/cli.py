@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import nbguard
-from nbguard.commands import options, record_options
+from nbguard.commands import hub_options, options, record_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +66,10 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import convert
 
                 return convert.run(chosen)
+            case "download":
+                from nbguard.commands import download
+
+                return download.run(chosen)
             case "publisher":
                 from nbguard.commands import publisher
 
@@ -122,6 +126,7 @@ _COMMANDS = {
     "preflight": options.add_preflight,
     "run": options.add_run,
     "convert": options.add_convert,
+    "download": hub_options.add_download,
     "publisher": options.add_publisher,
     "approve": options.add_records,
     "revoke": options.add_records,

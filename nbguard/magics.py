@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HIDDEN = "==SUPPRESS=="
 """argparse.SUPPRESS: for an option that `nbguard.commands.awaiting` writes, and no person."""
 
-COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "download")
 
 
 @magics_class
@@ -76,8 +76,9 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             %safemodel revoke 1f2e3d4c --reason "superseded"
             %safemodel approvals --target "org/*" --expired
             %safemodel audit verify
+            %safemodel download org/name@main --dry-run
         """
-        if cell is None and line.split()[:1] in (["approvals"], ["audit"]):
+        if cell is None and line.split()[:1] in (["approvals"], ["audit"], ["download"]):
             _in_one_sentence(lambda: _records(self._words(line)))
             return
         options = self._parsed(line)
@@ -250,20 +251,25 @@ def _in_one_sentence(act: Callable[[], object]) -> None:
 
 
 def _records(words: list[str]) -> None:
-    """`%safemodel approvals …` and `%safemodel audit …`, with the options of the command line."""
+    """`%safemodel approvals …`, `audit …` and `download …`, with the options of the command line."""
     import argparse
 
-    from nbguard.commands import approvals, audit, record_options
+    from nbguard.commands import approvals, audit, download, hub_options, record_options
 
+    fill, run = {
+        "audit": (record_options.fill_audit, audit.run),
+        "approvals": (record_options.fill_approvals, approvals.run),
+        "download": (hub_options.fill_download, download.in_notebook),
+    }[words[0]]
     parser = argparse.ArgumentParser(prog=f"%safemodel {words[0]}")
-    (record_options.fill_audit if words[0] == "audit" else record_options.fill_approvals)(parser)
+    fill(parser)
     try:
         options = parser.parse_args(words[1:])
     except SystemExit as ended:
         if ended.code:
             raise UsageError(f"See '%safemodel {words[0]} --help'.") from None
         return
-    (audit.run if words[0] == "audit" else approvals.run)(options)
+    run(options)
 
 
 def _one(options: argparse.Namespace, what: str) -> str:

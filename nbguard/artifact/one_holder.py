@@ -23,8 +23,13 @@ _HELD: dict[str, int] = {}
 
 
 @contextlib.contextmanager
-def locked(above: str, below: tuple[str, ...], waiting: Callable[[], None]) -> Iterator[None]:
-    """The one holder of a quarantine, among threads and processes."""
+def locked(above: str, below: tuple[str, ...], waiting: Callable[[], None], *, tidy: bool = False) -> Iterator[None]:
+    """The one holder of a quarantine, among threads and processes.
+
+    Args:
+        waiting: called while another holds it.
+        tidy: remove the folder around it in the end, where it is empty.
+    """
     name = f"{below[-1]}.lock"
     path = os.path.join(above, *below[:-1], name)
     if _HELD.get(path) == threading.get_ident():
@@ -48,6 +53,8 @@ def locked(above: str, below: tuple[str, ...], waiting: Callable[[], None]) -> I
             _HELD.pop(path, None)
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=folder)
+                if tidy:
+                    os.rmdir(os.path.dirname(path))
             os.close(fd)
 
 
