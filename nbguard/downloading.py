@@ -106,35 +106,37 @@ class _Way:
         from nbguard import approvals, gate, policy
         from nbguard.hooks.local_code import with_local_modules
 
-        if stage == "name" and report.verdict is Verdict.SAFE:
+        if stage == "name" and (report.verdict is Verdict.SAFE or self.wanted.dry_run):
             return ""
         report = with_local_modules(report)
         approved = approvals.find(report, opened) if stage == "quarantine" else None
         request = LoadRequest(LOADER, self.wanted.repo_id, "hub", revision=self.wanted.revision)
         there = self.accept is not None or gate.frontend() != "none"
         decision = policy.decide(report, policy.current(), policy.Situation(approved, there, request))
+        allowed = decision.action == "allow" or (report.verdict is Verdict.SAFE and there)
         if report.verdict is Verdict.UNVERIFIABLE:
             return self._why(report, "What could not be read to the end is not downloaded.")
-        if report.verdict is Verdict.DANGER and decision.action != "allow":
-            return self._why(report, "It would do something harmful or unexplained when it is loaded.")
-        if self.wanted.dry_run and stage != "quarantine":
-            return ""
-        if report.verdict is Verdict.SAFE and there:
-            decision_allows = True
-        else:
-            decision_allows = decision.action == "allow"
-        if stage == "remote" or decision_allows:
-            if not decision_allows and decision.action == "deny":
-                return decision.reason
+        if stage == "remote" and (decision.action == "ask" or self._approved_some()):
+            allowed = allowed or report.verdict is Verdict.REVIEW or self._approved_some()
+        if allowed:
             if stage == "quarantine":
                 self.note("download.accepted", report, rules=list(decision.rules))
             return ""
+        if report.verdict is Verdict.DANGER:
+            return self._why(report, "It would do something harmful or unexplained when it is loaded.")
         if decision.action == "deny":
-            return decision.reason
+            return self._why(report, decision.reason)
         if self.name_accepted and stage == "quarantine" and _only_name(report):
             self.note("download.accepted", report, rules=list(decision.rules), why="the name was accepted before")
             return ""
         return self._asked(report, opened, decision, request, stage)
+
+    def _approved_some(self) -> bool:
+        """Whether some content of this repository was approved; whether this one is, only its bytes say."""
+        from nbguard.approvals import Store
+
+        names = (approval.target.removeprefix("hf://").partition("@")[0] for approval in Store().list())
+        return self.wanted.repo_id in names
 
     def _asked(self, report: Report, opened: Opened | None, decision: Any, request: LoadRequest, stage: str) -> str:
         from nbguard import gate

@@ -241,12 +241,13 @@ def _metadata(listing: Listing, wanted: Request) -> tuple[dict[str, str], list[s
     named, said = typed(listing.repo_id), listing.provenance
     kept = {"id": listing.repo_id, "author": said.get("publisher", ""), "commit": listing.commit}
     remarks: list[str] = []
+    asked: dict[str, Any] = {"token": wanted.token, "timeout": LISTING_SECONDS}
     try:
         if named["repo_type"] == "model":
-            info: Any = HfApi().model_info(named["repo_id"], revision=listing.commit, securityStatus=True, files_metadata=True,
-                                           token=wanted.token, timeout=LISTING_SECONDS)  # fmt: skip
+            more: dict[str, Any] = {"securityStatus": True, "files_metadata": True}
+            info: Any = HfApi().model_info(named["repo_id"], revision=listing.commit, **more, **asked)
         else:
-            info = HfApi().repo_info(**named, revision=listing.commit, token=wanted.token, timeout=LISTING_SECONDS)
+            info = HfApi().repo_info(**named, revision=listing.commit, **asked)
         found = facts.facts_from_model_info(info, requested=listing.repo_id)
         now = datetime.now(UTC)
         private = None if found.private is None else "yes" if found.private else "no"
