@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 MAX_SUGGESTIONS = 200
-COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit")
+COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit",
+            "download")  # fmt: skip
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),

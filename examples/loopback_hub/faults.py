@@ -9,7 +9,8 @@
 Kinds: `status` (with `status`), `redirect` (`to`), `cut` (fewer bytes than announced), `slow` (a byte at a time,
 `pause` seconds each), `whole` (ranges are ignored), `shifted` (another range than was asked for), `bytes` (other bytes
 of the same length), `etag` (another digest, or `tag`), `length` (another length), `commit` (another commit), `more`
-(bytes behind the range). `after` answers that many requests honestly first; `times` is how many are answered wrongly (0: all).
+(bytes behind the range). `after` answers that many requests honestly first; `times` is how many are answered wrongly
+(0: all).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from nbguard.artifact import quarantine
 from nbguard.artifact.checkpoints import Choice
 from nbguard.artifact.hub import Listing, list_repo, repository_folder, typed
 from nbguard.artifact.model import Artifact, NotScanned
-from nbguard.artifact.remote_repo import open_listed, told
+from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
 from nbguard.artifact.sources import Opened
 from nbguard.errors import LoadBlocked, TargetError
 from nbguard.provenance import did_you_mean, with_name
@@ -148,7 +148,8 @@ def fetch(
     _something(wanted, rows, names)
     with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as there:
         remote = judged(there)
-        remote = replace(remote, not_scanned=told(replace(there)).not_opened)
+        failed, later = _unread(remote, there)
+        remote = replace(remote, not_scanned=told(there).not_opened)
     rows = tuple(_weighed(row, remote) for row in rows)
     say(f"[2/6] {len(names):,} of {len(rows):,} files, {_mb(sum(row.size or 0 for row in rows if row.fetch))} MB;"
         f" judged where they lie: {remote.verdict.word}")  # fmt: skip
@@ -157,7 +158,12 @@ def fetch(
     if wanted.dry_run:
         say("      This was a dry run: nothing was written.")
         return Downloaded(listing.repo_id, listing.commit, None, rows, remote, metadata=metadata)
-    _stop(settle(remote, None, "remote"), remote)
+    if failed:
+        raise TargetError(f"{listing.repo_id} could not be looked into: {failed} Nothing was fetched.")
+    if later:
+        say("      What is too large to be judged where it lies is judged in the quarantine.")
+    else:
+        _stop(settle(remote, None, "remote"), remote)
 
     with quarantine.hold(listing, names, token=wanted.token, cache_dir=wanted.cache_dir, progress=tell,
                          to=wanted.to) as held:  # fmt: skip
@@ -258,6 +264,17 @@ def _metadata(listing: Listing, wanted: Request) -> tuple[dict[str, str], list[s
         remarks = [f"The Hub answered no more than the list of files ({type(error).__name__})."]
         kept |= {k: said[k] for k in ("downloads", "likes", "library", "modified") if said.get(k)}
     return kept, remarks
+
+
+def _unread(report: Report, there: Opened) -> tuple[str, bool]:
+    """Why the server let nothing more be read of a file; and whether all that is unverifiable is only too large to be
+    read from afar."""
+    unread = {f.path for f in report.files if f.verdict is Verdict.UNVERIFIABLE and not f.inert}
+    if report.verdict is not Verdict.UNVERIFIABLE:
+        return "", False
+    stopped = [f.remote for f in there.files if f.path in unread and isinstance(f, RemoteFile) and f.remote.failed]
+    failed = next((reading.failed for reading in stopped if not reading.beyond), "")
+    return failed, not failed and len(stopped) == len(unread) > 0
 
 
 def _weighed(row: Row, report: Report) -> Row:
