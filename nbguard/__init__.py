@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbguard.acquire.convert import convert
+    from nbguard.downloading import download
     from nbguard.errors import ContractViolation, LoadBlocked, TargetError
     from nbguard.hooks import install, uninstall
     from nbguard.hooks.guarding import guard
@@ -38,6 +39,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "convert",
+    "download",
     "guard",
     "install",
     "load_transformers",
@@ -54,6 +56,7 @@ _HOMES = {
     "UnsafeModelError": "nbguard.safe_loader",
     "Verdict": "nbguard.report.model",
     "convert": "nbguard.acquire.convert",
+    "download": "nbguard.downloading",
     "guard": "nbguard.hooks.guarding",
     "install": "nbguard.hooks",
     "load_transformers": "nbguard.safe_loader",

@@ -66,6 +66,10 @@ def _run(chosen: argparse.Namespace) -> int:
                 from nbguard.commands import convert
 
                 return convert.run(chosen)
+            case "download":
+                from nbguard.commands import download
+
+                return download.run(chosen)
             case "publisher":
                 from nbguard.commands import publisher
 
@@ -134,6 +138,7 @@ _COMMANDS = {
     "preflight": options.add_preflight,
     "run": options.add_run,
     "convert": options.add_convert,
+    "download": hub_options.add_download,
     "publisher": options.add_publisher,
     "verify": hub_options.add_verify,
     "checksums": hub_options.add_checksums,

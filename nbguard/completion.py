@@ -15,7 +15,7 @@ from typing import Any
 
 MAX_SUGGESTIONS = 200
 COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify",
-            "lock")  # fmt: skip
+            "lock", "download")  # fmt: skip
 _OPTIONS = {
     "scan": ("--revision",),
     "approve": ("--revision", "--reason", "--expires", "--i-accept-danger"),

@@ -31,7 +31,7 @@ HIDDEN = "==SUPPRESS=="
 """argparse.SUPPRESS: for an option that `nbguard.commands.awaiting` writes, and no person."""
 
 COMMANDS = ("scan", "preflight", "status", "on", "off", "report", "approve", "revoke", "approvals", "audit", "verify",
-            "lock")  # fmt: skip
+            "lock", "download")  # fmt: skip
 
 
 @magics_class
@@ -78,12 +78,13 @@ class SafeModelMagics(Magics):  # type: ignore[misc]
             %safemodel approvals --target "org/*" --expired
             %safemodel audit verify
             %safemodel verify org/name
+            %safemodel download org/name@main --dry-run
             %safemodel lock
         """
         if cell is None and line.split()[:1] == ["lock"]:
             _in_one_sentence(lambda: _lock(self.shell, self._words(line)[1:]))
             return
-        if cell is None and line.split()[:1] in (["approvals"], ["audit"], ["verify"]):
+        if cell is None and line.split()[:1] in (["approvals"], ["audit"], ["verify"], ["download"]):
             _in_one_sentence(lambda: _records(self._words(line)))
             return
         options = self._parsed(line)
@@ -256,22 +257,26 @@ def _in_one_sentence(act: Callable[[], object]) -> None:
 
 
 def _records(words: list[str]) -> None:
-    """`%safemodel approvals …`, `audit …` and `verify …`, with the options of the command line."""
+    """`%safemodel approvals …`, `audit`, `verify` and `download …`, with the options of the command line."""
     import argparse
 
-    from nbguard.commands import approvals, audit, hub_options, record_options, verify
+    from nbguard.commands import approvals, audit, download, hub_options, record_options, verify
 
-    fill = {"audit": record_options.fill_audit, "verify": hub_options.fill_verify}
-    runs = {"audit": audit.run, "verify": verify.show}
+    fill, run = {
+        "audit": (record_options.fill_audit, audit.run),
+        "approvals": (record_options.fill_approvals, approvals.run),
+        "verify": (hub_options.fill_verify, verify.show),
+        "download": (hub_options.fill_download, download.in_notebook),
+    }[words[0]]
     parser = argparse.ArgumentParser(prog=f"%safemodel {words[0]}")
-    fill.get(words[0], record_options.fill_approvals)(parser)
+    fill(parser)
     try:
         options = parser.parse_args(words[1:])
     except SystemExit as ended:
         if ended.code:
             raise UsageError(f"See '%safemodel {words[0]} --help'.") from None
         return
-    runs.get(words[0], approvals.run)(options)
+    run(options)
 
 
 def _lock(shell: Any, words: list[str]) -> None:

@@ -8,9 +8,9 @@
 
 Kinds: `status` (with `status`), `redirect` (`to`), `cut` (fewer bytes than announced), `slow` (a byte at a time,
 `pause` seconds each), `whole` (ranges are ignored), `shifted` (another range than was asked for), `bytes` (other bytes
-of the same length), `etag` (another digest), `length` (another length), `commit` (another commit), `more` (bytes behind
-the range). Owners' overviews (`acme/overview`) know `status`, `slow` and `text` (`text`, that many `copies` of it).
-`after` answers that many requests honestly first; `times` is how many are answered wrongly (0: all).
+of the same length), `etag` (another digest, or `tag`), `length` (another length), `commit` (another commit), `more`
+(bytes behind the range). Owners' overviews (`acme/overview`) know `status`, `slow` and `text` (`text`, that many
+`copies` of it). `after` answers that many requests honestly first; `times` is how many are answered wrongly (0: all).
 """
 
 from __future__ import annotations

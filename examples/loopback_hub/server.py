@@ -226,7 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
         if entry.lfs:
             headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
         if self.fault.get("kind") == "etag":
-            headers |= {"ETag": f'"{"0" * 40}"', **({"X-Linked-Etag": f'"{"0" * 64}"'} if entry.lfs else {})}
+            small, large = self.fault.get("tag", "0" * 40), self.fault.get("tag", "0" * 64)
+            headers |= {"ETag": f'"{small}"', **({"X-Linked-Etag": f'"{large}"'} if entry.lfs else {})}
         if self.fault.get("kind") == "commit":
             headers["X-Repo-Commit"] = "0" * 40
         self.send_file(place, entry.size, headers)

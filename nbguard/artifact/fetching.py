@@ -68,6 +68,10 @@ def wanted(listing: Listing, names: tuple[str, ...]) -> dict[str, Wanted]:
     repo = listing.repo_id
     if not COMMIT.fullmatch(listing.commit):
         raise TargetError(f"The Hub named no commit for {repo}.")
+    folders = {name[:at] for name in listing.sizes for at, letter in enumerate(name) if letter == "/"}
+    both = sorted(folders & set(listing.sizes))
+    if both:
+        raise TargetError(f"{repo} lists {both[0][:120]!a} both as a file and as a folder; nothing was fetched.")
     for name in names:
         if name not in listing.sizes:
             raise TargetError(f"{repo} has no file {name[:200]!r} at commit {listing.commit[:12]}.")
@@ -84,10 +88,6 @@ def wanted(listing: Listing, names: tuple[str, ...]) -> dict[str, Wanted]:
                 " anything; it is not fetched."
             )
         out[name] = Wanted(name, size, digest)
-    folders = {name[:at] for name in listing.sizes for at, letter in enumerate(name) if letter == "/"}
-    both = sorted(folders & set(listing.sizes))
-    if both:
-        raise TargetError(f"{repo} lists {both[0][:120]!a} both as a file and as a folder; nothing was fetched.")
     sizes: dict[str, int] = {}
     for one in out.values():
         if sizes.setdefault(one.digest, one.size) != one.size:
@@ -125,8 +125,11 @@ def fetch(place: Place, what: Wanted, fd: int, tell: Tell) -> int:
             asked = Asked(what.name, sink.at, min(what.size, sink.at + PIECE), what.size, what.digest)
             asked.sink = sink.take
             asked.tell = lambda: tell(sink.at)
-            ranged_http.get(place, asked)
-            sink.check()
+            try:
+                ranged_http.get(place, asked)
+            except ranged_http.Unread:
+                sink.check()
+                raise
     finally:
         sink.close()
     os.fsync(fd)

@@ -380,7 +380,9 @@ def hold(
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
         with held._told():
-            held._lock.enter_context(locked(above, below, lambda: tell(0.0, "waiting for another download of it")))
+            held._lock.enter_context(
+                locked(above, below, lambda: tell(0.0, "waiting for another download of it"), tidy=to is not None)
+            )
             with placing.inside(above, *below, private=True):
                 held._fill(token, tell)
         yield held

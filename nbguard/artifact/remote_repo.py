@@ -132,6 +132,17 @@ def open_remote(
     return opened
 
 
+def open_listed(
+    listing: Listing,
+    choice: Choice,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Opened:
+    """Open the chosen files of a listed commit where they lie. Raises TargetError."""
+    return _Fetch(listing, token, cache_dir, WHOLE, Most()).open(choice)
+
+
 def told(opened: Opened) -> Opened:
     """The same, with what reading it took so far and what was not read. For when it has been judged."""
     remote = [f for f in opened.files if isinstance(f, RemoteFile)]

@@ -1,0 +1,304 @@
+"""A repository's files into the Hub's cache or a folder, in six steps, none of which can be left out.
+
+    done = fetch(Request("org/name", revision="main"), settle=settle, say=print)
+    done.path, done.checksums
+
+1. who published it, under which name; 2. what will be fetched and what will not, judged where it lies; 3. into a
+quarantine; 4. each file's digest against the one that the Hub lists; 5. the scan of what came; 6. promotion by rename.
+Whether to go on is not decided here: `settle` is asked about the name, about what the Hub shows, and about what came.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from nbguard.acquire import checksums
+from nbguard.acquire.picking import Row, has_weights, pick
+from nbguard.artifact import quarantine
+from nbguard.artifact.checkpoints import Choice
+from nbguard.artifact.hub import Listing, list_repo, repository_folder, typed
+from nbguard.artifact.model import Artifact, NotScanned
+from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
+from nbguard.artifact.sources import Opened
+from nbguard.errors import LoadBlocked, TargetError
+from nbguard.provenance import did_you_mean, with_name
+from nbguard.report.escape import terminal
+from nbguard.report.model import FileReport, Report, Verdict
+
+Progress = Callable[[float, str], None]
+REMINDER = "Before you deploy it, verify the checksums once more where it will run."
+
+
+class DownloadRefused(LoadBlocked):
+    """A download was stopped, and nothing of it is where a loader would look.
+
+    Attributes:
+        report: what was found; None where the name or the list was the reason.
+        place: the folder of the quarantine; None where nothing was fetched.
+    """
+
+    def __init__(self, message: str, report: Report | None = None, place: str | None = None) -> None:
+        kept = f" What was fetched is kept in {place}; delete that folder once you have looked." if place else ""
+        super().__init__(f"{message} Nothing was promoted.{kept}", report)
+        self.place = place
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be downloaded."""
+
+    repo_id: str
+    revision: str | None = None
+    to: str | os.PathLike[str] | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    pickles: bool = False
+    code: bool = False
+    dry_run: bool = False
+    token: str | bool | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What became of it."""
+
+    repo_id: str
+    commit: str
+    path: str | None
+    """The folder that the files lie in; None for a dry run."""
+    files: tuple[Row, ...]
+    """The whole list: what was fetched, and what was not."""
+    report: Report
+    """On what came; for a dry run, on what the Hub shows."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    checksums: str | None = None
+    """The file that `sha256sum -c` reads, from within `path`."""
+    fetched: int = 0
+    """Bytes that came over the network for the files; the others were there already."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "repo_id": self.repo_id,
+            "commit": self.commit,
+            "path": self.path,
+            "verdict": self.report.verdict.word,
+            "metadata": self.metadata,
+            "files": [{**vars(row), "sha256": self.sha256.get(row.path)} for row in self.files],
+            "checksums": self.checksums,
+            "fetched": self.fetched,
+            "report": self.report.to_json(),
+        }
+
+
+Settle = Callable[[Report, Opened | None, str], str]
+"""Given a report, what is open, and the stage (`name`, `remote`, `quarantine`): why it does not go on, as a sentence;
+empty where it does."""
+
+
+def fetch(
+    wanted: Request,
+    *,
+    settle: Settle,
+    say: Callable[[str], object] = lambda text: None,
+    progress: Progress | None = None,
+    record: Callable[[Listing, dict[str, str]], str] | None = None,
+) -> Downloaded:
+    """Do all six steps, or for a dry run the first two.
+
+    Args:
+        settle: decides.
+        say: told what a person should read, escaped for a terminal.
+        record: keeps the checksums of files that were promoted into the cache; returns where.
+
+    Raises:
+        DownloadRefused: the answer was no, or there is nothing safe to fetch.
+        TargetError: it could not be done; a `QuarantineError` says where what came so far is.
+    """
+    from nbguard import settings
+    from nbguard.scanners import scan_opened
+
+    tell = progress or (lambda share, what: None)
+
+    def judged(opened: Opened) -> Report:
+        return with_name(scan_opened(opened, limits=settings.scan_limits(), progress=tell))
+
+    try:
+        listing = list_repo(wanted.repo_id, revision=wanted.revision, token=wanted.token,
+                            cache_dir=wanted.cache_dir, remember=False)  # fmt: skip
+    except TargetError as error:
+        raise did_you_mean(error, wanted.repo_id) from None
+    if listing.cached:
+        raise TargetError(f"The Hub could not be asked about {wanted.repo_id}, so nothing was downloaded.")
+    metadata, remarks = _metadata(listing, wanted)
+    say("[1/6] Metadata")
+    for line in (*(f"{key}: {value}" for key, value in metadata.items()), *remarks):
+        say(f"      {terminal(line, 300)}")
+    _stop(settle(_of_name(listing), None, "name"))
+
+    rows = pick(listing.sizes, pickles=wanted.pickles, code=wanted.code, include=wanted.include,
+                exclude=wanted.exclude)  # fmt: skip
+    names = tuple(row.path for row in rows if row.fetch)
+    passed = tuple(NotScanned(row.path, f"not downloaded: {row.why}") for row in rows if not row.fetch)
+    _something(wanted, rows, names)
+    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as there:
+        remote = judged(there)
+        failed, later = _unread(remote, there)
+        remote = replace(remote, not_scanned=told(there).not_opened)
+    rows = tuple(_weighed(row, remote) for row in rows)
+    say(f"[2/6] {len(names):,} of {len(rows):,} files, {_mb(sum(row.size or 0 for row in rows if row.fetch))} MB;"
+        f" judged where they lie: {remote.verdict.word}")  # fmt: skip
+    for line in table(rows):
+        say(f"      {line}")
+    if wanted.dry_run:
+        say("      This was a dry run: nothing was written.")
+        return Downloaded(listing.repo_id, listing.commit, None, rows, remote, metadata=metadata)
+    if failed:
+        raise TargetError(f"{listing.repo_id} could not be looked into: {failed} Nothing was fetched.")
+    if later:
+        say("      What is too large to be judged where it lies is judged in the quarantine.")
+    else:
+        _stop(settle(remote, None, "remote"), remote)
+
+    with quarantine.hold(listing, names, token=wanted.token, cache_dir=wanted.cache_dir, progress=tell,
+                         to=wanted.to) as held:  # fmt: skip
+        say(f"[3/6] Quarantine: {terminal(held.place, 500)} ({_mb(held.fetched)} MB fetched)")
+        for sentence in held.distrusted:
+            say(f"      {terminal(sentence, 500)}")
+        say(f"[4/6] Digests: all {len(names):,} files are what the Hub lists")
+        with held.open(Choice(names, passed)) as opened:
+            report = judged(opened)
+            say(f"[5/6] Scan: {report.verdict.word}. {terminal(' '.join(report.summary), 500)}")
+            _stop(settle(report, opened, "quarantine"), report, held.place)
+            if not all(file.unchanged() for file in opened.files):
+                raise quarantine.QuarantineError("A file was changed while it was scanned.", held.place)
+            done = Downloaded(listing.repo_id, listing.commit, None, rows, report, dict(held.sha256),
+                              fetched=held.fetched, metadata=metadata)  # fmt: skip
+            done = _promoted(done, held, wanted, listing, record)
+    say(f"[6/6] Promoted to {terminal(done.path or '', 500)}")
+    if done.checksums:
+        say(f"      Checksums: (cd {terminal(done.path or '', 500)} && sha256sum -c {terminal(done.checksums, 500)})")
+    say(f"      {REMINDER}")
+    return done
+
+
+def _promoted(
+    done: Downloaded,
+    held: quarantine.Held,
+    wanted: Request,
+    listing: Listing,
+    record: Callable[[Listing, dict[str, str]], str] | None,
+) -> Downloaded:
+    if wanted.to is None:
+        path = held.promote()
+        return replace(done, path=path, checksums=record(listing, done.sha256) if record is not None else None)
+    name = checksums.FILE_NAME
+    while name in listing.sizes:
+        name = f"nbguard-{name}"
+    place = os.path.join(os.path.abspath(wanted.to), name)
+    if os.path.lexists(place) and (os.path.islink(place) or not os.path.isfile(place)):
+        raise quarantine.QuarantineError(f"{place} is no plain file, so no checksums can be written.", held.place)
+    path = held.promote_to(wanted.to)
+    place = os.path.join(path, name)
+    draft = f"{place}.{os.getpid()}"
+    with open(draft, "x", encoding="utf-8", newline="") as file:
+        file.write(checksums.text(done.sha256.items()))
+    os.replace(draft, place)
+    return replace(done, path=path, checksums=place)
+
+
+def _stop(why: str, report: Report | None = None, place: str | None = None) -> None:
+    if why:
+        raise DownloadRefused(why, report, place)
+
+
+def _something(wanted: Request, rows: tuple[Row, ...], names: tuple[str, ...]) -> None:
+    """Raise where what would be fetched is no model, and say what to do."""
+    if has_weights(rows, fetched=False) and not has_weights(rows, fetched=True) and not wanted.include:
+        source = wanted.repo_id + (f"@{wanted.revision}" if wanted.revision else "")
+        raise DownloadRefused(
+            f"{source} has no safetensors weights, and pickles are not fetched unasked."
+            f" Have them converted in an isolated process (nbguard convert {source} --to FOLDER), ask the publisher for"
+            " safetensors, or ask for the pickles, which are then scanned (--pickles)."
+        )
+    if not names:
+        raise TargetError(f"Nothing of {wanted.repo_id} is to be fetched.")
+
+
+def _of_name(listing: Listing) -> Report:
+    """What the name alone says."""
+    artifact = Artifact(listing.repo_id, "hub", (), listing.commit)
+    nothing = FileReport(listing.repo_id, 0, "name", Verdict.SAFE)
+    return with_name(Report(listing.repo_id, artifact, (nothing,), provenance=listing.provenance))
+
+
+def _metadata(listing: Listing, wanted: Request) -> tuple[dict[str, str], list[str]]:
+    """What the Hub says of the repository, and what follows from it; as much as it answers."""
+    from huggingface_hub import HfApi
+
+    from nbguard.artifact.hub import LISTING_SECONDS
+    from nbguard.provenance import facts
+
+    named, said = typed(listing.repo_id), listing.provenance
+    kept = {"id": listing.repo_id, "author": said.get("publisher", ""), "commit": listing.commit}
+    remarks: list[str] = []
+    asked: dict[str, Any] = {"token": wanted.token, "timeout": LISTING_SECONDS}
+    try:
+        if named["repo_type"] == "model":
+            more: dict[str, Any] = {"securityStatus": True, "files_metadata": True}
+            info: Any = HfApi().model_info(named["repo_id"], revision=listing.commit, **more, **asked)
+        else:
+            info = HfApi().repo_info(**named, revision=listing.commit, **asked)
+        found = facts.facts_from_model_info(info, requested=listing.repo_id)
+        now = datetime.now(UTC)
+        private = None if found.private is None else "yes" if found.private else "no"
+        kept |= {k: v for k, v in (("private", private), ("tags", ", ".join(found.tags[:10]))) if v}
+        kept |= {k: v for k, v in facts.rows(found, now).items() if k != "owner"}
+        remarks = [f"{finding.severity.word.upper()}: {finding.message}" for finding in facts.findings(found, now)]
+    except Exception as error:  # noqa: BLE001 - whatever the client makes of a hostile answer: the list is what counts
+        remarks = [f"The Hub answered no more than the list of files ({type(error).__name__})."]
+        kept |= {k: said[k] for k in ("downloads", "likes", "library", "modified") if said.get(k)}
+    return kept, remarks
+
+
+def _unread(report: Report, there: Opened) -> tuple[str, bool]:
+    """Why the server let nothing more be read of a file; and whether all that is unverifiable is only too large to be
+    read from afar."""
+    unread = {f.path for f in report.files if f.verdict is Verdict.UNVERIFIABLE and not f.inert}
+    if report.verdict is not Verdict.UNVERIFIABLE:
+        return "", False
+    stopped = [f.remote for f in there.files if f.path in unread and isinstance(f, RemoteFile) and f.remote.failed]
+    failed = next((reading.failed for reading in stopped if not reading.beyond), "")
+    return failed, not failed and len(stopped) == len(unread) > 0
+
+
+def _weighed(row: Row, report: Report) -> Row:
+    """With what the remote scan says of the file in the place of what its name does."""
+    found = next((f for f in report.files if f.path == row.path), None)
+    if not row.fetch or found is None:
+        return row
+    if found.verdict is Verdict.DANGER:
+        return replace(row, kind="dangerous")
+    return replace(row, kind="safe" if found.inert or found.verdict is Verdict.SAFE else "to be checked")
+
+
+def table(rows: tuple[Row, ...]) -> Iterator[str]:
+    """The list of files as lines for a terminal; what is fetched comes first."""
+    width = min(60, max((len(terminal(row.path, 120)) for row in rows), default=0))
+    for row in sorted(rows, key=lambda r: not r.fetch):
+        mark, size = "+" if row.fetch else "-", "?" if row.size is None else f"{row.size:,}"
+        yield f"{mark} {terminal(row.path, 120):<{width}}  {size:>15}  {row.kind:<13}  {row.why}"
+
+
+def cache_record_name(listing: Listing) -> str:
+    """The name of the record that keeps the checksums of one commit in the cache."""
+    return f"{os.path.basename(repository_folder(listing.repo_id, None))}-{listing.commit}.sha256"
+
+
+def _mb(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f}"
