@@ -20,7 +20,7 @@ from nbguard.errors import TargetError
 from nbguard.report.model import Report, Verdict
 
 if TYPE_CHECKING:
-    from nbguard.artifact.hub import Listing
+    from nbguard.artifact.hub_listing import Listing
     from nbguard.artifact.sources import Opened
 
 LOADER = "nbguard.download"

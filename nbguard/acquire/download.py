@@ -20,7 +20,8 @@ from nbguard.acquire import checksums
 from nbguard.acquire.picking import Row, has_weights, pick
 from nbguard.artifact import quarantine
 from nbguard.artifact.checkpoints import Choice
-from nbguard.artifact.hub import Listing, list_repo, repository_folder, typed
+from nbguard.artifact.hub import list_repo
+from nbguard.artifact.hub_listing import Listing, repository_folder, typed
 from nbguard.artifact.model import Artifact, NotScanned
 from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
 from nbguard.artifact.sources import Opened

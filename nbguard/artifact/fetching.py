@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbguard.artifact import ranged_http
-from nbguard.artifact.hub import COMMIT, Listing
+from nbguard.artifact.hub_listing import COMMIT, Listing
 from nbguard.artifact.ranged_http import Asked, Place
 from nbguard.errors import TargetError
 

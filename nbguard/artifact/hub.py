@@ -10,23 +10,28 @@ commit that is no commit and a file name that could leave the folder are refused
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
-from nbguard.artifact.hub_facts import HubSaid, said
+from nbguard.artifact.hub_facts import said
+from nbguard.artifact.hub_listing import (
+    COMMIT,
+    Listing,
+    cached_ref,
+    is_repo_id,
+    place_in_cache,
+    remember_ref,
+    repository_folder,
+    snapshot_folder,
+    typed,
+)
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import no_repository
 from nbguard.artifact.sources import Opened, open_files
 from nbguard.errors import TargetError
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-"""The names that huggingface_hub accepts (`validate_repo_id`), `--` and `..` excluded below."""
 MAX_FILES = 20_000
 MAX_NAME = 1_024
 """Characters of a file's path."""
@@ -34,41 +39,8 @@ SMALL = 64 << 20
 """Bytes up to which a file counts as a configuration and is read while choosing."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """One commit of a repository, as the Hub or the cache describes it."""
-
-    repo_id: str
-    commit: str
-    sizes: dict[str, int | None]
-    """Path → bytes; None where the Hub did not say."""
-    sha256: dict[str, str] = field(default_factory=dict)
-    """Path → what the Hub says is the digest of a large file."""
-    provenance: dict[str, str] = field(default_factory=dict)
-    cached: bool = False
-    """Taken from the cache, without asking the Hub."""
-    blob_ids: dict[str, str] = field(default_factory=dict)
-    """Path → git's id of its content; for a large file, of the pointer to it."""
-    hub: HubSaid | None = None
-    """What the Hub says of the repository and its owner; None where it was not asked."""
-
-
 LISTING_SECONDS = 30.0
 """Without a word from the Hub while it lists a repository."""
-DATASETS = "datasets/"
-"""In front of a name: a repository of data, where some libraries keep code (diffusers' community pipelines)."""
-
-
-def typed(repo_id: str) -> dict[str, str]:
-    """`repo_id` and `repo_type`, as huggingface_hub wants them."""
-    if repo_id.startswith(DATASETS) and repo_id.count("/") == 2:
-        return {"repo_id": repo_id.removeprefix(DATASETS), "repo_type": "dataset"}
-    return {"repo_id": repo_id, "repo_type": "model"}
-
-
-def is_repo_id(name: str) -> bool:
-    """Whether `name` has the form `org/name` (or an old one-word name) that a Hub accepts."""
-    return bool(NAME.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
 
 
 def open_repo(
@@ -204,7 +176,7 @@ def list_repo(
         "publisher": info.author or repo_id.split("/")[0],
     }
     if remember:
-        _remember_ref(repository_folder(repo_id, cache_dir), revision or "main", commit)
+        remember_ref(repository_folder(repo_id, cache_dir), revision or "main", commit)
     provenance = {k: str(v)[:300] for k, v in facts.items() if v}
     blob_ids = {s.rfilename: s.blob_id for s in siblings if isinstance(s.blob_id, str)}
     about = said(info, typed(repo_id)["repo_id"], typed(repo_id)["repo_type"], token)
@@ -225,7 +197,7 @@ def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str
     """What the cache holds of one commit."""
     folder = repository_folder(repo_id, cache_dir)
     name = revision or "main"
-    commit = name if COMMIT.fullmatch(name) else _cached_ref(folder, name)
+    commit = name if COMMIT.fullmatch(name) else cached_ref(folder, name)
     root = os.path.join(folder, "snapshots", commit)
     if not commit or not os.path.isdir(root):
         at = f" at {revision[:100]!r}" if revision else ""
@@ -240,67 +212,6 @@ def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str
     _count(sizes, repo_id)
     facts = {"source": "Hub cache", "repo": repo_id, "revision": name[:300], "commit": commit, "not_asked": why}
     return Listing(repo_id, commit, sizes, {}, facts, cached=True)
-
-
-def _ref_path(folder: str, name: str) -> str | None:
-    parts = name.split("/")
-    return None if any(p in ("", ".", "..") or "\0" in p for p in parts) else os.path.join(folder, "refs", *parts)
-
-
-def _remember_ref(folder: str, name: str, commit: str) -> None:
-    """Note in the cache what a branch or tag stood for, as huggingface_hub does, so that it is found offline too."""
-    path = _ref_path(folder, name)
-    if path is None or COMMIT.fullmatch(name):
-        return
-    draft = f"{path}.{os.getpid()}.nbguard"
-    with contextlib.suppress(OSError):  # a cache that cannot be written to can still be read
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(draft, "w", encoding="ascii") as file:
-            file.write(commit)
-        os.replace(draft, path)
-
-
-def _cached_ref(folder: str, name: str) -> str:
-    """The commit that the cache last saw for a branch or tag, or an empty string."""
-    path = _ref_path(folder, name)
-    if path is None:
-        return ""
-    try:
-        with open(path, encoding="ascii") as file:
-            text = file.read(64).strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return text if COMMIT.fullmatch(text) else ""
-
-
-def repository_folder(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str:
-    """Where the cache keeps a repository; it need not be there."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    base = os.path.expanduser(os.fspath(cache_dir or constants.HF_HUB_CACHE))
-    return os.path.join(base, repo_folder_name(**typed(repo_id)))
-
-
-def snapshot_folder(listing: Listing, cache_dir: str | os.PathLike[str] | None = None) -> str:
-    """Where the files of a listed commit lie in the cache, resolved; the folder need not be there yet."""
-    return os.path.realpath(os.path.join(repository_folder(listing.repo_id, cache_dir), "snapshots", listing.commit))
-
-
-def place_in_cache(listing: Listing, name: str, cache_dir: str | os.PathLike[str] | None) -> str | None:
-    """Where the cache holds a file of this commit under the digest that is listed; None where it does not."""
-    digest = listing.sha256.get(name) or listing.blob_ids.get(name, "")
-    folder = repository_folder(listing.repo_id, cache_dir)
-    place = os.path.join(folder, "snapshots", listing.commit, *name.split("/"))
-    try:
-        there = (
-            bool(digest)
-            and os.path.basename(os.path.realpath(place)) == digest
-            and (os.path.getsize(place) == listing.sizes.get(name))
-        )
-    except OSError:
-        return None
-    return place if there else None
 
 
 def _checked(name: object, repo_id: str) -> str:

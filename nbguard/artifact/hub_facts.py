@@ -136,7 +136,7 @@ class HubSaid:
 
 def said(info: Any, requested: str, repo_type: str, token: str | bool | None) -> HubSaid:
     """What the Hub answered when `requested` (without `datasets/`) was listed."""
-    from nbguard.artifact.hub import is_repo_id
+    from nbguard.artifact.hub_listing import is_repo_id
 
     answered = getattr(info, "id", None)
     known = isinstance(answered, str) and is_repo_id(answered)

@@ -22,7 +22,7 @@ from nbguard.artifact import fetching, placing
 from nbguard.artifact.blobs import Blob, same
 from nbguard.artifact.checkpoints import Choice
 from nbguard.artifact.fetching import Digests, Progress, Wanted, mb
-from nbguard.artifact.hub import COMMIT, Listing, repository_folder, typed
+from nbguard.artifact.hub_listing import COMMIT, Listing, repository_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import shown
 from nbguard.artifact.one_holder import locked

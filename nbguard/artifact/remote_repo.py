@@ -14,16 +14,8 @@ import os
 from dataclasses import replace
 
 from nbguard.artifact.checkpoints import Choice, choose, code_closure
-from nbguard.artifact.hub import (
-    SMALL,
-    Listing,
-    list_repo,
-    open_repo,
-    place_in_cache,
-    repository_folder,
-    snapshot_folder,
-    typed,
-)
+from nbguard.artifact.hub import SMALL, list_repo, open_repo
+from nbguard.artifact.hub_listing import Listing, place_in_cache, repository_folder, snapshot_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.ranged_http import NoAccess, Place, Unread
 from nbguard.artifact.remote import Most, Reading, Repository
@@ -140,7 +132,7 @@ def open_listed(
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Opened:
     """Open the chosen files of a listed commit where they lie. Raises TargetError."""
-    return _Fetch(listing, token, cache_dir, WHOLE, Most()).open(choice)
+    return RemoteCommit(listing, token, cache_dir).open(choice)
 
 
 def told(opened: Opened) -> Opened:

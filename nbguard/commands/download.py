@@ -17,14 +17,14 @@ from nbguard.report.escape import terminal
 
 def run(options: argparse.Namespace) -> int:
     """Download, and say each step. 0: promoted, 1: refused. Raises TargetError where it could not be done."""
-    from nbguard.commands.scan import _Progress, complain
+    from nbguard.commands.scan import Progress, complain
     from nbguard.downloading import DownloadRefused, download
     from nbguard.gate import faces
 
     as_json = options.format == "json"
     if not as_json and sys.stdin.isatty() and sys.stdout.isatty():  # somebody typed this, and can be asked
         os.environ.setdefault(faces.FACE_VARIABLE, "text")
-    progress = _Progress()
+    progress = Progress()
 
     def say(text: str) -> None:
         progress.clear()

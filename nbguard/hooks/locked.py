@@ -30,7 +30,7 @@ from nbguard.report.model import Report, Severity, Verdict
 
 if TYPE_CHECKING:
     from nbguard.approvals import Approval
-    from nbguard.artifact.hub import Listing
+    from nbguard.artifact.hub_listing import Listing
     from nbguard.artifact.sources import Opened, OpenedFile
     from nbguard.policy import Decision, Policy
 

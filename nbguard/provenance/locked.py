@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from nbguard.artifact.hub import COMMIT, is_repo_id, typed
+from nbguard.artifact.hub_listing import COMMIT, is_repo_id, typed
 from nbguard.errors import NbguardError
 from nbguard.provenance.reuse import Accepted
 from nbguard.report.escape import is_hidden

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbguard.artifact.folders import blob_folder
-from nbguard.artifact.hub import is_repo_id, list_repo, snapshot_folder
+from nbguard.artifact.hub import list_repo
+from nbguard.artifact.hub_listing import is_repo_id, snapshot_folder
 from nbguard.artifact.names import problem, shown
 from nbguard.errors import TargetError, TargetMissing
 from nbguard.provenance.checksums import MANIFEST, VerificationError, read_manifest

@@ -11,7 +11,8 @@ import pytest
 from loopback_hub import Hub
 
 from nbguard.artifact.checkpoints import Selection, choose, with_variant
-from nbguard.artifact.hub import is_repo_id, list_repo, open_repo
+from nbguard.artifact.hub import list_repo, open_repo
+from nbguard.artifact.hub_listing import is_repo_id
 from nbguard.errors import TargetError
 
 FILES = {

@@ -13,8 +13,9 @@ from loopback_hub import Hub
 from loopback_hub.faults import misbehaving, requests
 
 from nbguard.artifact import hub_facts
-from nbguard.artifact.hub import Listing, list_repo, open_repo
+from nbguard.artifact.hub import list_repo, open_repo
 from nbguard.artifact.hub_facts import HubSaid
+from nbguard.artifact.hub_listing import Listing
 from nbguard.artifact.remote_repo import open_remote
 
 FILES = {"config.json": b"{}", "model.safetensors": b"\x02\0\0\0\0\0\0\0{}"}

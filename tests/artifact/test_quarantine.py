@@ -18,7 +18,8 @@ from loopback_hub.faults import misbehaving, requests
 
 from nbguard.artifact import fetching, quarantine, ranged_http
 from nbguard.artifact.checkpoints import Choice
-from nbguard.artifact.hub import Listing, list_repo
+from nbguard.artifact.hub import list_repo
+from nbguard.artifact.hub_listing import Listing
 from nbguard.artifact.quarantine import QuarantineError, hold
 from nbguard.errors import TargetError
 

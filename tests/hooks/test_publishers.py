@@ -77,7 +77,7 @@ def test_what_the_hub_calls_unsafe_is_no_safe_load(hub: Hub, person: Person) -> 
     name = fresh(hub, "demo/tiny-bert")
     hub.store.describe(name, securityRepoStatus=UNSAFE)
     person.choice = "refuse"
-    with pytest.raises(LoadBlocked, match="The Hub's scanner says unsafe of model.safetensors"):
+    with pytest.raises(LoadBlocked, match=r"The Hub's scanner says unsafe of model\.safetensors"):
         load(name)
     assert person.asked[0].verdict is Verdict.REVIEW
 

@@ -16,7 +16,8 @@ from loopback_hub.faults import requests
 from sample_set import Sample, samples
 
 import nbguard
-from nbguard.artifact.hub import list_repo, open_repo, snapshot_folder
+from nbguard.artifact.hub import list_repo, open_repo
+from nbguard.artifact.hub_listing import snapshot_folder
 from nbguard.artifact.remote import BLOCK, Most
 from nbguard.artifact.remote_repo import open_remote
 from nbguard.artifact.sources import Opened, open_files

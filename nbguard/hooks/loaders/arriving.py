@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nbguard.artifact.checkpoints import Choice
-from nbguard.artifact.hub import Listing, open_listing, reader
+from nbguard.artifact.hub import open_listing, reader
+from nbguard.artifact.hub_listing import Listing, remember_ref, repository_folder
 from nbguard.artifact.quarantine import Held, hold
 from nbguard.artifact.remote_repo import RemoteCommit, RemoteFile
 from nbguard.errors import LoadBlocked, TargetError
@@ -65,6 +66,12 @@ class Commit:
             return self.held.open(choice)
         self._remote.anew = self.anew
         return self._remote.open(choice)
+
+    def note_revision(self) -> None:
+        """Note in the cache what the branch stood for, now that files of it are there and were accepted."""
+        if not self.listing.cached:
+            folder = repository_folder(self.listing.repo_id, self.options.cache_dir)
+            remember_ref(folder, self.listing.provenance.get("revision", "main"), self.listing.commit)
 
     def lacks(self, choice: Choice) -> bool:
         """Whether any of these files has to be downloaded."""

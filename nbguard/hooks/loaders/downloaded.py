@@ -79,7 +79,7 @@ def _opened(place: str, given: Mapping[str, Any]) -> Opened:
 
 def _commit(place: str) -> str | None:
     """The commit, where the cache's own layout says so."""
-    from nbguard.artifact.hub import COMMIT
+    from nbguard.artifact.hub_listing import COMMIT
 
     parts = os.path.abspath(place).split(os.sep)
     at = len(parts) - 1 - parts[::-1].index("snapshots") if "snapshots" in parts[:-1] else -1

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from nbguard.artifact.hub import DATASETS
+from nbguard.artifact.hub_listing import DATASETS
 from nbguard.hooks import caller, swap, trust, walk
 from nbguard.hooks.installed import Installed
 from nbguard.hooks.loaders import downloaded, repository

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Further, Plan, Reader, code_closure
-from nbguard.artifact.hub import DATASETS
+from nbguard.artifact.hub_listing import DATASETS
 from nbguard.hooks.loaders.choosing import checkpoint, is_aside, is_weights, passed_over, table
 
 INDEXES = ("model_index.json", "modular_model_index.json")

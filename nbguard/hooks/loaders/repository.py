@@ -11,16 +11,18 @@ the library reaches for meanwhile (an adapter's base model, code of another repo
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from nbguard.artifact.checkpoints import Choice, Further, Plan, Reader, Selection, choose, code_closure
+from nbguard.artifact.checkpoints import Choice, Further, Plan, Reader, Selection, code_closure
 from nbguard.artifact.folders import names_below, read_small
-from nbguard.artifact.hub import Listing, list_repo, snapshot_folder
+from nbguard.artifact.hub import list_repo
+from nbguard.artifact.hub_listing import Listing, snapshot_folder
 from nbguard.artifact.model import LoadRequest, NotScanned
 from nbguard.artifact.sources import Opened, open_files, open_path
 from nbguard.errors import LoadBlocked, TargetError, TargetMissing
@@ -28,7 +30,8 @@ from nbguard.hooks import grants, locked, walk
 from nbguard.hooks.grants import Grant
 from nbguard.hooks.loaders.arriving import Arriving, Commit
 from nbguard.hooks.loaders.calling import HubOptions, called_by_person
-from nbguard.hooks.loaders.settled import Key, Settled
+from nbguard.hooks.loaders.origins import Gathered, Source, SourceError, SourceMissing, chosen, plain, text
+from nbguard.hooks.loaders.settled import Settled
 from nbguard.provenance import did_you_mean
 from nbguard.report.model import Report, Verdict
 
@@ -40,50 +43,14 @@ _loads: weakref.WeakKeyDictionary[grants.OuterRequest, RepositoryLoad] = weakref
 _lock = threading.RLock()
 
 
-class SourceError(TargetError, OSError):
-    """What should be loaded cannot be found or read. An OSError too, as transformers raises for it."""
-
-
-class SourceMissing(SourceError, TargetMissing):  # noqa: N818 - like TargetMissing
-    """There is no such folder."""
-
-
-@dataclass
-class _Source:
-    """What of one source has been admitted in this load."""
-
-    key: Key
-    names: tuple[str, ...]
-    """Everything that it holds."""
-    root: str | None
-    """Its folder, resolved: the snapshot in the cache for a repository; None for a single file."""
-    commit: str | None = None
-    listing: Listing | None = None
-    there: Commit | None = None
-    """A repository's commit, where the files lie: in the cache, or still on the Hub."""
-    files: set[str] = field(default_factory=set)
-    """Those that were scanned and let through."""
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    """Everything that one load opens."""
-
-    opened: Opened
-    marks: dict[str, Key]
-    """How the names of the files of each further source begin."""
-    wanted: list[tuple[_Source, Choice]]
-    """Of each source, this one first."""
-
-
 class RepositoryLoad:
     """What one call of the person, or of a library, loads in the end."""
 
     def __init__(self, loader: str, arguments: dict[str, Any], *, nested: bool) -> None:
         self.loader = loader
-        self.requested = _text(arguments.get("revision"))
-        self.code_revision = _text(arguments.get("code_revision"))
-        self.arguments = {k: _plain(arguments[k]) for k in PASSED_ON if arguments.get(k) is not None}
+        self.requested = text(arguments.get("revision"))
+        self.code_revision = text(arguments.get("code_revision"))
+        self.arguments = {k: plain(arguments[k]) for k in PASSED_ON if arguments.get(k) is not None}
         self.options = HubOptions.of(arguments)
         self.nested = nested
         self.in_person_code = not nested and called_by_person()
@@ -95,7 +62,7 @@ class RepositoryLoad:
         self.configurations_follow = False
         """Configurations of another source, which cannot run anything, belong to what was accepted: what a single
         checkpoint needs is told only once it is open."""
-        self._sources: dict[tuple[str, str], _Source] = {}
+        self._sources: dict[tuple[str, str], Source] = {}
         self._pins: dict[tuple[str, str | None], str] = {}
 
     def admit(
@@ -151,13 +118,13 @@ class RepositoryLoad:
 
     # finding it
 
-    def _located(self, source: str, revision: str | None) -> tuple[_Source, str | None]:
+    def _located(self, source: str, revision: str | None) -> tuple[Source, str | None]:
         """The source, and where in it a path leads; None for a repository by its name."""
         if not os.path.exists(source):
             return self._find(source, revision), None
         return self._inside(source) or (self._local(source), "")
 
-    def _inside(self, source: str) -> tuple[_Source, str] | None:
+    def _inside(self, source: str) -> tuple[Source, str] | None:
         """The source that a path lies in, where that is one of this load: a folder of a component, a snapshot."""
         folder, name = os.path.split(os.path.abspath(source))
         place = os.path.realpath(source) if os.path.isdir(source) else os.path.join(os.path.realpath(folder), name)
@@ -166,13 +133,13 @@ class RepositoryLoad:
                 return found, place[len(found.root) + 1 :].replace(os.sep, "/")
         return None
 
-    def _find(self, source: str, revision: str | None) -> _Source:
+    def _find(self, source: str, revision: str | None) -> Source:
         if os.path.exists(source):
             return self._local(source)
         revision = self._meant(source, revision)
         return self._on_hub(source, revision)
 
-    def _on_hub(self, source: str, revision: str | None) -> _Source:
+    def _on_hub(self, source: str, revision: str | None) -> Source:
         commit = self._pins.get((source, revision))
         if commit is None:
             return self._pinned(source, revision, self._listing(source, revision))
@@ -182,7 +149,7 @@ class RepositoryLoad:
         options = self.options
         try:
             return locked.listed(
-                list_repo,
+                functools.partial(list_repo, remember=False),
                 source,
                 revision=revision,
                 offline=options.local_files_only,
@@ -204,7 +171,7 @@ class RepositoryLoad:
             return revision
         return None if self.requested in places else self.requested
 
-    def _pinned(self, source: str, revision: str | None, listing: Listing) -> _Source:
+    def _pinned(self, source: str, revision: str | None, listing: Listing) -> Source:
         """The source at the commit that was listed; whoever asks for this revision again gets that commit."""
         commit = listing.commit
         self._pins[source, revision] = self._pins[source, commit] = commit
@@ -213,10 +180,10 @@ class RepositoryLoad:
             self._pins.setdefault((source, "main"), commit)
         root = snapshot_folder(listing, self.options.cache_dir)
         there = Commit(listing, self.options)
-        fresh = _Source(("hub", source, commit), tuple(sorted(listing.sizes)), root, commit, listing, there)
+        fresh = Source(("hub", source, commit), tuple(sorted(listing.sizes)), root, commit, listing, there)
         return self._sources.setdefault((source, commit), fresh)
 
-    def _local(self, source: str) -> _Source:
+    def _local(self, source: str) -> Source:
         place = os.path.realpath(source)
         found = self._sources.get((place, ""))
         if found is None:
@@ -224,12 +191,12 @@ class RepositoryLoad:
             key = ("local", place, f"{seen.st_dev}:{seen.st_ino}")
             folder = os.path.isdir(place)
             names = tuple(names_below(place)) if folder else (os.path.basename(place),)
-            found = self._sources[place, ""] = _Source(key, names, place if folder else None)
+            found = self._sources[place, ""] = Source(key, names, place if folder else None)
         return found
 
     def _wanted(
         self,
-        found: _Source,
+        found: Source,
         below: str | None,
         selection: Selection | None,
         files: Sequence[str] | None,
@@ -241,17 +208,17 @@ class RepositoryLoad:
             return Choice((below,) if below else found.names)  # one file
         names, read = found.names, self._reader(found)
         if not below:
-            return _chosen(names, read, selection, files, module, plan, hub=below is None)
+            return chosen(names, read, selection, files, module, plan, hub=below is None)
         start = f"{below}/"
         within = tuple(n.removeprefix(start) for n in names if n.startswith(start))
-        choice = _chosen(within, lambda name: read(start + name), selection, files, module, plan, hub=False)
+        choice = chosen(within, lambda name: read(start + name), selection, files, module, plan, hub=False)
         return replace(
             choice,
             files=tuple(start + n for n in choice.files),
             passed_over=tuple(replace(n, path=start + n.path) for n in choice.passed_over),
         )
 
-    def _reader(self, found: _Source) -> Reader:
+    def _reader(self, found: Source) -> Reader:
         if found.there is not None:
             return found.there.read_small
         base = found.root or ""
@@ -259,7 +226,7 @@ class RepositoryLoad:
 
     # deciding
 
-    def _decide(self, source: str, found: _Source, wanted: Choice) -> None:
+    def _decide(self, source: str, found: Source, wanted: Choice) -> None:
         """Ask about the files where they lie; what has to be downloaded comes into a quarantine after that, is looked
         at once more, and is promoted only if it is what was accepted."""
         source = found.listing.repo_id if found.listing is not None else source
@@ -275,7 +242,7 @@ class RepositoryLoad:
             self._admitted(source, found, again, arriving, accepted)
             arriving.promote()
 
-    def _gathered(self, source: str, found: _Source, wanted: Choice) -> _Gathered:
+    def _gathered(self, source: str, found: Source, wanted: Choice) -> Gathered:
         """Everything that the load opens, from this source and from those that it draws in."""
         opened = self._opened(source, found, wanted)
         if not self.arguments.get("trust_remote_code"):
@@ -284,14 +251,14 @@ class RepositoryLoad:
         drawn_in = self._drawn_in(opened, wanted.further)
         marks = {mark: other.key for mark, other, _ in drawn_in}
         others = [*elsewhere, *((other, choice) for _, other, choice in drawn_in)]
-        return _Gathered(opened, marks, [(found, wanted), *others])
+        return Gathered(opened, marks, [(found, wanted), *others])
 
     def _request(self, source: str, opened: Opened) -> LoadRequest:
         return LoadRequest(
             self.loader, source, opened.kind, self.arguments, self.requested, in_person_code=self.in_person_code
         )
 
-    def _asked(self, source: str, found: _Source, gathered: _Gathered, arriving: Arriving) -> Grant:
+    def _asked(self, source: str, found: Source, gathered: Gathered, arriving: Arriving) -> Grant:
         """The answer to what the Hub shows of files that are not here yet."""
         with contextlib.closing(gathered.opened):
             return walk.admit(
@@ -308,8 +275,8 @@ class RepositoryLoad:
     def _admitted(
         self,
         source: str,
-        found: _Source,
-        gathered: _Gathered,
+        found: Source,
+        gathered: Gathered,
         arriving: Arriving | None = None,
         accepted: Grant | None = None,
     ) -> None:
@@ -333,6 +300,8 @@ class RepositoryLoad:
         code.accept(grant)
         for other, choice in gathered.wanted:
             other.files.update(choice.files)
+            if other.there is not None:
+                other.there.note_revision()
 
     def _belongs(self, source: str, report: Report) -> tuple[str, bool] | None:
         """What needs no second question within this very call, where it is explained data."""
@@ -346,13 +315,13 @@ class RepositoryLoad:
             return "Configurations of the checkpoint that was accepted in this call.", grant.accepted_by_person
         return None
 
-    def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, _Source, Choice]]:
+    def _drawn_in(self, opened: Opened, further: Sequence[Further]) -> list[tuple[str, Source, Choice]]:
         """Other sources that the same load opens: their files, part of the same question, under a mark of their own.
 
         The mark holds two slashes in a row, so that no file of a repository or folder can have such a name. What cannot
         be had is noted, and asked about when the library reaches for it.
         """
-        out: list[tuple[str, _Source, Choice]] = []
+        out: list[tuple[str, Source, Choice]] = []
         for other in further:
             mark = f"{'file' if os.path.exists(other.source) else 'hf'}://{other.source[:300]}/"
             try:
@@ -372,9 +341,9 @@ class RepositoryLoad:
             out.append((mark, found, wanted))
         return out
 
-    def _code_elsewhere(self, opened: Opened, wanted: Choice) -> list[tuple[_Source, Choice]]:
+    def _code_elsewhere(self, opened: Opened, wanted: Choice) -> list[tuple[Source, Choice]]:
         """Code of other repositories that this one names: pinned, and part of the same question."""
-        out: list[tuple[_Source, Choice]] = []
+        out: list[tuple[Source, Choice]] = []
         for repo_id, module in wanted.code_elsewhere:
             try:
                 found = self._on_hub(repo_id, self.code_revision)
@@ -393,7 +362,7 @@ class RepositoryLoad:
             out.append((found, choice))
         return out
 
-    def _opened(self, source: str, found: _Source, wanted: Choice) -> Opened:
+    def _opened(self, source: str, found: Source, wanted: Choice) -> Opened:
         if found.there is not None:
             found.there.anew = self.options.force_download and not found.files
             return found.there.open(wanted)
@@ -437,30 +406,3 @@ def current() -> RepositoryLoad | None:
     """The load that is on in this context."""
     request = grants.current()
     return _loads.get(request) if request is not None else None
-
-
-def _chosen(
-    names: Sequence[str],
-    read: Reader,
-    selection: Selection | None,
-    files: Sequence[str] | None,
-    module: str | None,
-    plan: Plan | None,
-    *,
-    hub: bool,
-) -> Choice:
-    if files is not None:
-        return Choice(tuple(n for n in files if n in names))
-    if module is not None:
-        return Choice(tuple(sorted(code_closure(names, read, [module]))))
-    choice = plan(names, read) if plan is not None else choose(names, read, selection or Selection())
-    whole_model = plan is None and not hub and "config.json" in names
-    return replace(choice, further=()) if whole_model else choice  # transformers then takes that, not the base model
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(getattr(value, "resolved", None) or value)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float) else str(value)[:300]
