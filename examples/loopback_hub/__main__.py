@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from loopback_hub.catalogue import REPOSITORIES, offer
+from loopback_hub.catalogue import REPOSITORIES, introduce, offer
 from loopback_hub.server import Server
 from loopback_hub.store import Store
 
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.root is None:
                 for repo_id in REPOSITORIES:
                     offer(store, repo_id)
+                introduce(store)
             bound = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
             try:
                 server = Server(store, arguments.port, bound=bound)

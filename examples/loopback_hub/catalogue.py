@@ -38,6 +38,20 @@ def offer(store: Store, repo_id: str) -> str:
     return store.push(repo_id, files_of(repo_id))
 
 
+def introduce(store: Store) -> None:
+    """Who publishes the demonstration repositories, and what the Hub's own scanners say of one of them."""
+    store.describe_owner("demo", fullname="Demonstrations", isVerified=True, numModels=3)
+    store.describe_owner("hostile", "user", fullname="Verified Models Team")
+    bad = {"path": "pytorch_model.bin", "level": "unsafe"}
+    imports = [{"module": "posix", "name": "system", "safety": "dangerous"}]
+    status = {"status": "unsafe", "pickleImportScan": {"status": "unsafe", "pickleImports": imports}}
+    store.describe(
+        "hostile/fast-sentiment",
+        securityRepoStatus={"scansDone": True, "filesWithIssues": [bad]},
+        files={"pytorch_model.bin": {"securityFileStatus": status}},
+    )
+
+
 def files_of(repo_id: str) -> dict[str, bytes]:
     """Path → bytes, from the cache or built now."""
     builder = REPOSITORIES[repo_id][1]

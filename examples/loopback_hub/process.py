@@ -100,7 +100,7 @@ def demo() -> str:
         return named
     if "huggingface_hub" in sys.modules:
         raise RuntimeError("Bring the demonstration Hub up before huggingface_hub is imported.")
-    from loopback_hub.catalogue import REPOSITORIES, offer
+    from loopback_hub.catalogue import REPOSITORIES, introduce, offer
 
     scratch = Path(tempfile.mkdtemp(prefix="loopback-hub-"))
     hub = Hub(scratch / "hub").start()
@@ -109,6 +109,7 @@ def demo() -> str:
     os.environ.update(hub.environment(scratch / "huggingface"))
     for repo_id in REPOSITORIES:
         offer(hub.store, repo_id)
+    introduce(hub.store)
     return hub.address
 
 

@@ -276,7 +276,7 @@ class _Ask:
             self.status = response.status_code
             if response.status_code != 200:
                 return None
-            for piece in response.iter_raw(16 << 10):
+            for piece in response.iter_raw():  # as they come, so that the deadline holds
                 data += piece
                 self.later.nbytes += len(piece)
                 if len(data) > most or time.monotonic() > self.later.deadline:

@@ -71,10 +71,11 @@ def record(hub: HubSaid | None, now: datetime | None = None) -> dict[str, str]:
 def _reused(report: Report, hub: HubSaid, facts: HubFacts, before: Before | None) -> list[Finding]:
     was = before.was if before is not None else None
     history = History()
-    if was is not None and facts.commit and was.commit != facts.commit and (was.root_commit or was.revision):
+    # Another branch may begin with another commit, and need not hold the one that was accepted.
+    same_branch = was is not None and was.revision in ("", report.provenance.get("revision"))
+    if was is not None and same_branch and facts.commit and was.commit != facts.commit:
         history = hub.history(facts.commit)
-    same_branch = was is not None and was.revision == report.provenance.get("revision")
-    commits = history.commits if history.root and same_branch else None
+    commits = history.commits if history.root and was is not None and was.revision else None
     found = [f for f in reused(facts, was, root_commit=history.root, history=commits) if f.severity >= LEAST]
     if before is not None and before.same:
         return [replace(f, severity=LEAST, meaning="", remedy=SAME) for f in found[:1]]

@@ -233,3 +233,21 @@ def test_records_from_before_there_was_anything_of_the_hub_still_read(hub: Hub, 
     found = versions.hub_before(report)
     assert found is not None
     assert found[0]["owner"] == name.split("/")[0]
+
+
+def test_letters_that_are_none_go_through_every_face(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "half \ud83d a letter \0"
+    name = push(hub, library_name=odd, cardData={"license": odd}, _id=odd, **unsafe("model.safetensors", odd))
+    hub.store.describe_owner(name.split("/")[0], fullname=odd, _id=odd)
+    for form in ("text", "html", "json"):
+        assert main(["scan", f"hf://{name}", "--format", form]) == 0
+    assert capsys.readouterr().err == ""
+    actions.approve(f"hf://{name}")
+    assert about(nbguard.scan(f"hf://{name}")) == about(nbguard.scan(f"hf://{name}"))
+
+
+def test_a_branch_with_a_beginning_of_its_own_accuses_nobody(hub: Hub) -> None:
+    name = push(hub)
+    actions.approve(f"hf://{name}")
+    hub.store.push(name, {**FILES, "config.json": b'{"onnx": 1}'}, branch="onnx")
+    assert about(nbguard.scan(f"hf://{name}", revision="onnx")) == {}
