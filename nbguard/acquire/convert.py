@@ -111,6 +111,7 @@ def convert(
         ConversionError: it is not safe, not pure data, or something is there already. Nothing was written.
         TargetError: there is no such source.
     """
+    from nbguard.report.escape import terminal
     from nbguard.scanners.targets import open_target
 
     told = progress or (lambda share, what: None)
@@ -139,7 +140,8 @@ def convert(
                     write_checksums(moved)
                 _put(moved, place, notes, single=single)
         except OSError as error:
-            raise ConversionError(f"It was not converted: {error.strerror or type(error).__name__}.") from None
+            where = f" ({terminal(str(error.filename), 300)})" if error.filename else ""
+            raise ConversionError(f"It was not converted: {error.strerror or type(error).__name__}{where}.") from None
         told(1.0, "done")
         return Converted(opened.target, opened.commit, str(place), tuple(made))
 

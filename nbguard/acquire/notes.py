@@ -96,8 +96,8 @@ def write_card(folder: Path, told: Told) -> None:
     """Append the notes to the folder's model card, or make one, and write them for themselves."""
     from nbguard.report.escape import terminal
 
-    names = {p.name.lower(): p for p in folder.iterdir()}
-    place = names.get(CARD.lower(), folder / CARD)
+    others = [p for p in folder.iterdir() if p.name.lower() == CARD.lower()]
+    place = folder / CARD if not others or (folder / CARD) in others else others[0]
     if place.is_file():
         card = place.read_bytes()
     else:

@@ -118,9 +118,9 @@ def add_convert(commands: Parsers) -> None:
     parser = commands.add_parser(
         "convert",
         help="make safetensors of pickled and other weights, in an isolated process",
-        description="Scan a file, folder or Hub repository, convert its weights (torch, Keras, NumPy, joblib) to"
-        " safetensors in a process that can do nothing else, and compare every tensor bit for bit. What is not pure"
-        " data is refused.",
+        description="Scan a file, folder or Hub repository, convert its weights (torch, Keras, NumPy, joblib)\n"
+        "to safetensors in a process that can do nothing else, and compare every tensor bit for bit.\n"
+        "What is not pure data is refused.",
         epilog=_CONVERT_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

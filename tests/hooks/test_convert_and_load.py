@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -65,8 +66,19 @@ def test_a_repository_with_pickles_only_is_loaded_from_the_converted_copy(hub: H
     assert Path(model.name_or_path).parent == settings.data_dir() / "converted"
 
 
-def test_a_folder_goes_the_same_way_and_what_happened_is_audited(tmp_path: Path, person: Person) -> None:
+def test_a_folder_goes_the_same_way_shows_its_progress_and_is_audited(
+    tmp_path: Path, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nbguard.approvals import AuditLog
+
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def progress(title: str) -> Iterator[Any]:
+        told.append(title)
+        yield lambda share, what: told.append(what)
+
+    monkeypatch.setattr("nbguard.gate.progress", progress)
 
     for name, data in files_of("demo/tiny-bert-bin").items():
         (tmp_path / name).write_bytes(data)
@@ -74,6 +86,8 @@ def test_a_folder_goes_the_same_way_and_what_happened_is_audited(tmp_path: Path,
     assert 'model_class="BertModel"' in (offered(person) or Way("convert", "", "")).line
     events = [entry["event"] for entry in AuditLog().entries() if "event" in entry]
     assert events.index("load.convert") < events.index("model.converted")
+    begun = told.index(f"Converting {tmp_path} to safetensors")
+    assert told[begun + 1 : begun + 4] == ["scanning", "converting pytorch_model.bin", "done"]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(files_of("demo/tiny-bert-bin"))
 
 
