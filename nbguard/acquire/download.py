@@ -126,6 +126,8 @@ def fetch(
     tell = progress or (lambda share, what: None)
 
     def judged(opened: Opened) -> Report:
+        if not wanted.code:  # none is fetched, and whoever loads with trust_remote_code is stopped anew
+            opened.provenance["remote_code"] = "refused"
         return with_name(scan_opened(opened, limits=settings.scan_limits(), progress=tell))
 
     try:
