@@ -23,7 +23,7 @@ from nbguard.artifact.checkpoints import Choice
 from nbguard.artifact.hub import Listing, list_repo, repository_folder, typed
 from nbguard.artifact.model import Artifact, NotScanned
 from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
-from nbguard.artifact.sources import Opened
+from nbguard.artifact.sources import HELD_OPEN, Opened
 from nbguard.errors import LoadBlocked, TargetError
 from nbguard.provenance import did_you_mean, with_name
 from nbguard.report.escape import terminal
@@ -177,8 +177,11 @@ def fetch(
             report = judged(opened)
             say(f"[5/6] Scan: {report.verdict.word}. {terminal(' '.join(report.summary), 500)}")
             _stop(settle(report, opened, "quarantine"), report, held.place)
-            if not all(file.unchanged() for file in opened.files):
-                raise quarantine.QuarantineError("A file was changed while it was scanned.", held.place)
+            for number, file in enumerate(opened.files):
+                if not file.unchanged():
+                    raise quarantine.QuarantineError(f"{file.path} was changed while it was scanned.", held.place)
+                if number >= HELD_OPEN:
+                    file.park()
             done = Downloaded(listing.repo_id, listing.commit, None, rows, report, dict(held.sha256),
                               fetched=held.fetched, metadata=metadata)  # fmt: skip
             done = _promoted(done, held, wanted, listing, record)
@@ -229,7 +232,9 @@ def _something(wanted: Request, rows: tuple[Row, ...], names: tuple[str, ...]) -
             " safetensors, or ask for the pickles, which are then scanned (--pickles)."
         )
     if not names:
-        raise TargetError(f"Nothing of {wanted.repo_id} is to be fetched.")
+        raise TargetError(
+            f"Nothing of {wanted.repo_id} is to be fetched; pickles are asked for with --pickles, and code with --code."
+        )
 
 
 def _of_name(listing: Listing) -> Report:

@@ -376,9 +376,7 @@ def test_a_server_that_does_not_answer_is_no_refusal(hub: Hub, cache: Path, stat
 
 
 def test_a_model_whose_code_is_not_fetched_is_judged_without_it(hub: Hub, cache: Path) -> None:
-    auto_map = (
-        b'{"model_type": "x", "auto_map": {"AutoModel": "helper.Model", "AutoConfig": "other/repo--conf.Config"}}'
-    )
+    auto_map = b'{"model_type": "x", "auto_map": {"AutoModel": "helper.Model", "AutoConfig": "other/repo--conf.C"}}'
     hub.store.push("acme/uncoded", {**REVIEWED, "config.json": auto_map})
     assert download("acme/uncoded", cache).report.verdict.word == "safe"
     with pytest.raises(DownloadRefused, match="another repository"):
@@ -398,3 +396,19 @@ def test_an_approval_lets_exactly_this_through(hub: Hub, cache: Path, tmp_path: 
     hub.store.push("acme/approved", {**REVIEWED, **named, "helper.py": code.replace(b"1", b"2")})
     with pytest.raises(DownloadRefused):
         download("acme/approved", cache, code=True)
+
+
+def test_danger_goes_through_by_an_approval_that_the_policy_counts_alone(hub: Hub, cache: Path) -> None:
+    from nbguard import policy
+    from nbguard.commands import actions
+
+    hub.store.push("acme/known-danger", {"config.json": CONFIG, "pytorch_model.bin": BOMB})
+    with pytest.raises(DownloadRefused):
+        download("acme/known-danger", cache, pickles=True, accept=True)
+    actions.approve("hf://acme/known-danger", reason="a sample for our scanner", accept_danger=True)
+    assert policy.current().danger_stored
+    assert download("acme/known-danger", cache, pickles=True).path
+    hub.store.push("acme/known-danger", {"config.json": CONFIG, "pytorch_model.bin": BOMB.replace(b"touch", b"toucH")})
+    with pytest.raises(DownloadRefused) as refused:
+        download("acme/known-danger", cache, pickles=True, accept=True)
+    assert refused.value.place is not None
