@@ -11,6 +11,7 @@ Whether to go on is not decided here: `settle` is asked about the name, about wh
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -148,10 +149,10 @@ def fetch(
     names = tuple(row.path for row in rows if row.fetch)
     passed = tuple(NotScanned(row.path, f"not downloaded: {row.why}") for row in rows if not row.fetch)
     _something(wanted, rows, names)
-    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as there:
-        remote = judged(there)
-        failed, later = _unread(remote, there)
-        remote = replace(remote, not_scanned=told(there).not_opened)
+    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as shown:
+        remote = judged(shown)
+        failed, later = _unread(remote, shown)
+        remote = replace(remote, not_scanned=told(shown).not_opened)
     rows = tuple(_weighed(row, remote) for row in rows)
     say(f"[2/6] {len(names):,} of {len(rows):,} files, {_mb(sum(row.size or 0 for row in rows if row.fetch))} MB;"
         f" judged where they lie: {remote.verdict.word}")  # fmt: skip
@@ -187,7 +188,8 @@ def fetch(
             done = _promoted(done, held, wanted, listing, record)
     say(f"[6/6] Promoted to {terminal(done.path or '', 500)}")
     if done.checksums:
-        say(f"      Checksums: (cd {terminal(done.path or '', 500)} && sha256sum -c {terminal(done.checksums, 500)})")
+        there, sums = shlex.quote(done.path or ""), shlex.quote(done.checksums)
+        say(f"      Checksums: (cd {terminal(there, 500)} && sha256sum -c {terminal(sums, 500)})")
     say(f"      {REMINDER}")
     return done
 
