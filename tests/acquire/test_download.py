@@ -258,6 +258,8 @@ def test_globs_narrow_and_name_what_is_fetched() -> None:
     assert names(include=["*"]) == set(sizes) - {"p.bin", "m.py"}
     assert names(exclude=["b.*"]) == {"a.safetensors", "LICENSE", "merges"}
     assert names(pickles=True, code=True) == set(sizes) - {"i.png"}
+    sizes |= {".git/config": 1, "x/.vscode/tasks.json": 1}
+    assert not names(include=["*"], pickles=True, code=True) & {".git/config", "x/.vscode/tasks.json"}
 
 
 def test_a_folder_takes_plain_files(hub: Hub, cache: Path, tmp_path: Path) -> None:
