@@ -11,6 +11,7 @@ Whether to go on is not decided here: `settle` is asked about the name, about wh
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from nbguard.artifact.hub import list_repo
 from nbguard.artifact.hub_listing import Listing, repository_folder, typed
 from nbguard.artifact.model import Artifact, NotScanned
 from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
-from nbguard.artifact.sources import Opened
+from nbguard.artifact.sources import HELD_OPEN, Opened
 from nbguard.errors import LoadBlocked, TargetError
 from nbguard.provenance import did_you_mean, with_name
 from nbguard.report.escape import terminal
@@ -127,6 +128,8 @@ def fetch(
     tell = progress or (lambda share, what: None)
 
     def judged(opened: Opened) -> Report:
+        if not wanted.code:  # none is fetched, and whoever loads with trust_remote_code is stopped anew
+            opened.provenance["remote_code"] = "refused"
         return with_name(scan_opened(opened, limits=settings.scan_limits(), progress=tell))
 
     try:
@@ -147,10 +150,10 @@ def fetch(
     names = tuple(row.path for row in rows if row.fetch)
     passed = tuple(NotScanned(row.path, f"not downloaded: {row.why}") for row in rows if not row.fetch)
     _something(wanted, rows, names)
-    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as there:
-        remote = judged(there)
-        failed, later = _unread(remote, there)
-        remote = replace(remote, not_scanned=told(there).not_opened)
+    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as shown:
+        remote = judged(shown)
+        failed, later = _unread(remote, shown)
+        remote = replace(remote, not_scanned=told(shown).not_opened)
     rows = tuple(_weighed(row, remote) for row in rows)
     say(f"[2/6] {len(names):,} of {len(rows):,} files, {_mb(sum(row.size or 0 for row in rows if row.fetch))} MB;"
         f" judged where they lie: {remote.verdict.word}")  # fmt: skip
@@ -176,14 +179,18 @@ def fetch(
             report = judged(opened)
             say(f"[5/6] Scan: {report.verdict.word}. {terminal(' '.join(report.summary), 500)}")
             _stop(settle(report, opened, "quarantine"), report, held.place)
-            if not all(file.unchanged() for file in opened.files):
-                raise quarantine.QuarantineError("A file was changed while it was scanned.", held.place)
+            for number, file in enumerate(opened.files):
+                if not file.unchanged():
+                    raise quarantine.QuarantineError(f"{file.path} was changed while it was scanned.", held.place)
+                if number >= HELD_OPEN:
+                    file.park()
             done = Downloaded(listing.repo_id, listing.commit, None, rows, report, dict(held.sha256),
                               fetched=held.fetched, metadata=metadata)  # fmt: skip
             done = _promoted(done, held, wanted, listing, record)
     say(f"[6/6] Promoted to {terminal(done.path or '', 500)}")
     if done.checksums:
-        say(f"      Checksums: (cd {terminal(done.path or '', 500)} && sha256sum -c {terminal(done.checksums, 500)})")
+        there, sums = shlex.quote(done.path or ""), shlex.quote(done.checksums)
+        say(f"      Checksums: (cd {terminal(there, 500)} && sha256sum -c {terminal(sums, 500)})")
     say(f"      {REMINDER}")
     return done
 
@@ -228,7 +235,9 @@ def _something(wanted: Request, rows: tuple[Row, ...], names: tuple[str, ...]) -
             " safetensors, or ask for the pickles, which are then scanned (--pickles)."
         )
     if not names:
-        raise TargetError(f"Nothing of {wanted.repo_id} is to be fetched.")
+        raise TargetError(
+            f"Nothing of {wanted.repo_id} is to be fetched; pickles are asked for with --pickles, and code with --code."
+        )
 
 
 def _of_name(listing: Listing) -> Report:

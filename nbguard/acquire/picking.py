@@ -81,6 +81,8 @@ def _matches(path: str, globs: Sequence[str]) -> bool:
 def _row(path: str, pickles: bool, code: bool, named: bool) -> Row:
     lower = path.lower()
     stem, ending = posixpath.splitext(posixpath.basename(lower))
+    if any(part.startswith(".") for part in path.split("/")[:-1]):
+        return Row(path, None, False, "dangerous", "in a hidden folder, where other programs look for what to run")
     if lower.endswith(CODE):
         return Row(path, None, code, "dangerous", "code, as asked for" if code else "code; fetched with --code only")
     if lower.endswith(PICKLES):

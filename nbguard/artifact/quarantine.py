@@ -125,6 +125,7 @@ class Held:
                         os.rename(digest, digest, src_dir_fd=own, dst_dir_fd=blobs)
                         blob.cached = True
                         blob.moved(os.path.join(self._cache, self._repository, "blobs", digest))
+                    blob.file.park()
             for name in chosen:
                 *above, leaf = name.split("/")
                 target = "../" * (len(above) + 2) + f"blobs/{self._wanted[name].digest}"
@@ -147,13 +148,18 @@ class Held:
                 what = placing.obstacle(root, name.split("/"), lambda path, b=blob: same(path, b.what))  # type: ignore[misc]
                 if what or os.path.islink(os.path.join(root, *name.split("/"))):
                     raise TargetError(what or f"{shown(os.path.join(root, name))} is a link, and is not replaced.")
-            list(self._of(chosen))
+            for blob in self._of(chosen):
+                blob.file.park()
             with placing.inside(self.place, "blobs") as own:
-                for name in chosen:
+                for name, source in self._staged(chosen, root, own).items():
                     *above, leaf = name.split("/")
                     blob = self._blobs[self._wanted[name].digest]
                     with placing.inside(root, *above) as target:
-                        self._place_plain(blob, own, target, leaf, os.path.join(root, *above, leaf))
+                        kept = blob.file.fd  # open, since it is found under its old name no more
+                        os.rename(source, leaf, src_dir_fd=own, dst_dir_fd=target)
+                    if source == blob.what.digest and kept:
+                        blob.moved(os.path.join(root, *above, leaf))
+                    blob.file.park()
         return self._done(chosen, root)
 
     def discard(self) -> None:
@@ -193,26 +199,28 @@ class Held:
                 raise TargetError(f"{blob.what.name[:200]!r} was changed after its bytes were compared.")
             yield blob
 
-    def _place_plain(self, blob: Blob, own: int, target: int, leaf: str, path: str) -> None:
-        """One file into a folder of plain files, unless it is there already."""
-        if os.path.lexists(path):
-            return
-        digest = blob.what.digest
-        inside = os.path.dirname(blob.file.real_path or "") == os.path.join(self.place, "blobs")
-        if not blob.cached and inside:
-            os.rename(digest, leaf, src_dir_fd=own, dst_dir_fd=target)
-            blob.moved(path)
-            return
-        draft = f".nbguard-{digest}.{os.getpid()}"
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=target)
-        try:
+    def _staged(self, names: Iterable[str], root: str, own: int) -> dict[str, str]:
+        """Name → what is to be renamed to it, in the quarantine; of what the cache holds too, or what is needed twice,
+        a copy. What is there already is left out."""
+        staged: dict[str, str] = {}
+        taken: set[str] = set()
+        for number, name in enumerate(names):
+            if os.path.lexists(os.path.join(root, *name.split("/"))):
+                continue
+            blob = self._blobs[self._wanted[name].digest]
+            digest, file = blob.what.digest, blob.file
+            free = os.path.dirname(file.real_path or "") == os.path.join(self.place, "blobs")
+            if free and digest not in taken:
+                taken.add(digest)
+                staged[name] = digest
+                continue
+            staged[name] = f"{digest}.{number}"
+            fd = os.open(staged[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666, dir_fd=own)
             with os.fdopen(fd, "wb") as out:
-                for at in range(0, blob.file.size, fetching.CHUNK):
-                    out.write(blob.file.read(at, fetching.CHUNK))
-            os.rename(draft, leaf, src_dir_fd=target, dst_dir_fd=target)
-        except BaseException:
-            os.unlink(draft, dir_fd=target)
-            raise
+                for at in range(0, file.size, fetching.CHUNK):
+                    out.write(file.read(at, fetching.CHUNK))
+            file.park()
+        return staged
 
     def _check_targets(self, names: Iterable[str]) -> None:
         """Raise TargetError for what lies in the cache where the files belong."""
@@ -396,9 +404,11 @@ def _places(
     try:
         os.makedirs(base, exist_ok=True)
         if to is not None:
-            target = os.path.abspath(to)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            above = os.path.realpath(os.path.dirname(target))
+            target = os.path.realpath(to)
+            above = os.path.dirname(target)
+            os.makedirs(above, exist_ok=True)
+            if os.path.isdir(target) and os.stat(target).st_dev != os.stat(above).st_dev:
+                above = target  # a disk of its own is mounted there
             return os.path.realpath(base), repository, above, (f".nbguard-quarantine-{Path(target).name}", repository)
     except OSError as error:
         raise TargetError(

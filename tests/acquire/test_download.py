@@ -258,6 +258,8 @@ def test_globs_narrow_and_name_what_is_fetched() -> None:
     assert names(include=["*"]) == set(sizes) - {"p.bin", "m.py"}
     assert names(exclude=["b.*"]) == {"a.safetensors", "LICENSE", "merges"}
     assert names(pickles=True, code=True) == set(sizes) - {"i.png"}
+    sizes |= {".git/config": 1, "x/.vscode/tasks.json": 1}
+    assert not names(include=["*"], pickles=True, code=True) & {".git/config", "x/.vscode/tasks.json"}
 
 
 def test_a_folder_takes_plain_files(hub: Hub, cache: Path, tmp_path: Path) -> None:
@@ -347,3 +349,68 @@ def test_hostile_words_reach_no_terminal(hub: Hub, cache: Path) -> None:
     nbguard.download("acme/loud", cache_dir=cache, say=lambda text: out.write(text + "\n"))
     assert "evil" in out.getvalue()
     assert "\x1b" not in out.getvalue()
+
+
+def test_what_is_too_large_to_be_judged_from_afar_is_judged_in_the_quarantine(
+    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbguard.artifact import remote_repo
+    from nbguard.artifact.remote import Most
+
+    monkeypatch.setattr(remote_repo, "WHOLE", 1 << 10)
+    monkeypatch.setattr(remote_repo, "Most", lambda: Most(nbytes=70_000))
+    hub.store.push("acme/large", {"config.json": CONFIG, "weights.pkl": pickle.dumps([bytes(1 << 20)])})
+    hub.store.push("acme/large-bad", {"config.json": CONFIG, "weights.pkl": pickle.dumps([bytes(1 << 20), Bomb()])})
+    assert "weights.pkl" in download("acme/large", cache, pickles=True).sha256
+    with pytest.raises(DownloadRefused, match="harmful") as refused:
+        download("acme/large-bad", cache, pickles=True, accept=True)
+    assert refused.value.place is not None
+    assert not [p for p in promoted(cache) if "large-bad" in p]
+
+
+@pytest.mark.parametrize("status", [429, 503, 404, 403])
+def test_a_server_that_does_not_answer_is_no_refusal(hub: Hub, cache: Path, status: int) -> None:
+    hub.store.push("acme/storm2", {"config.json": CONFIG, "model.safetensors": EMPTY})
+    with misbehaving(hub.store, "model.safetensors", "status", status=status), pytest.raises(TargetError):
+        download("acme/storm2", cache)
+    assert not cache.exists()
+    assert events() == ["download.failed"]
+
+
+def test_a_model_whose_code_is_not_fetched_is_judged_without_it(hub: Hub, cache: Path) -> None:
+    auto_map = b'{"model_type": "x", "auto_map": {"AutoModel": "helper.Model", "AutoConfig": "other/repo--conf.C"}}'
+    hub.store.push("acme/uncoded", {**REVIEWED, "config.json": auto_map})
+    assert download("acme/uncoded", cache).report.verdict.word == "safe"
+    with pytest.raises(DownloadRefused, match="another repository"):
+        download("acme/uncoded", cache, code=True, accept=True)
+
+
+def test_an_approval_lets_exactly_this_through(hub: Hub, cache: Path, tmp_path: Path) -> None:
+    from nbguard.commands import actions
+
+    code = b"class Model:\n    def go(self):\n        return 1\n"
+    named = {"config.json": b'{"model_type": "x", "auto_map": {"AutoModel": "helper.Model"}}', "helper.py": code}
+    hub.store.push("acme/approved", {**REVIEWED, **named})
+    with pytest.raises(DownloadRefused):
+        download("acme/approved", cache, code=True)
+    actions.approve("hf://acme/approved", reason="looked at it")
+    assert download("acme/approved", cache, code=True).path
+    hub.store.push("acme/approved", {**REVIEWED, **named, "helper.py": code.replace(b"1", b"2")})
+    with pytest.raises(DownloadRefused):
+        download("acme/approved", cache, code=True)
+
+
+def test_danger_goes_through_by_an_approval_that_the_policy_counts_alone(hub: Hub, cache: Path) -> None:
+    from nbguard import policy
+    from nbguard.commands import actions
+
+    hub.store.push("acme/known-danger", {"config.json": CONFIG, "pytorch_model.bin": BOMB})
+    with pytest.raises(DownloadRefused):
+        download("acme/known-danger", cache, pickles=True, accept=True)
+    actions.approve("hf://acme/known-danger", reason="a sample for our scanner", accept_danger=True)
+    assert policy.current().danger_stored
+    assert download("acme/known-danger", cache, pickles=True).path
+    hub.store.push("acme/known-danger", {"config.json": CONFIG, "pytorch_model.bin": BOMB.replace(b"touch", b"toucH")})
+    with pytest.raises(DownloadRefused) as refused:
+        download("acme/known-danger", cache, pickles=True, accept=True)
+    assert refused.value.place is not None

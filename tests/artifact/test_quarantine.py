@@ -428,3 +428,38 @@ def test_some_files_can_be_promoted_and_the_others_not(listing: Listing, cache: 
         assert os.listdir(root) == ["config.json"]
         held.discard()
     assert not os.path.exists(held.place)
+
+
+def test_many_files_keep_few_handles(hub: Hub, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "HELD_OPEN", 3)
+    files = {f"{n}/{n}.json": b"%d" % (n // 2) for n in range(60)}  # each content twice
+    hub.store.push("acme/many", files)
+    listing = list_repo("acme/many", remember=False)
+
+    def handles() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = handles()
+    for to in (None, tmp_path / "out", tmp_path / "again"):
+        other = tmp_path / "other" if to and to.name == "out" else cache
+        with hold(listing, files, cache_dir=other, to=to) as held, held.open(Choice(tuple(files))) as opened:
+            assert {f.path: f.read() for f in opened.files} == files
+            for file in opened.files:
+                file.park()
+            root = held.promote() if to is None else held.promote_to(to)
+            assert handles() < before + 20
+            assert {n: Path(root, n).read_bytes() for n in files} == files
+            assert all(file.unchanged() for file in opened.files)
+        assert not os.path.exists(held.place)
+    assert handles() <= before + 2
+
+
+def test_a_failure_half_way_into_a_folder_puts_nothing_there(
+    listing: Listing, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_download(listing.repo_id, cache_dir=cache)
+    with hold(listing, FILES, cache_dir=cache, to=tmp_path / "out") as held:
+        monkeypatch.setattr(fetching, "CHUNK", 0)  # copying what the cache holds fails
+        with pytest.raises(ValueError, match="must not be zero"):
+            held.promote_to(tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*"))
