@@ -238,7 +238,11 @@ def _compared(found: InForce, request: LoadRequest, report: Report, opened: Open
         return [], f"{source[:200]} is not in {NAME}; to add it: nbguard lock {source[:200]}"
     changes += lock_changes.contract_changes(report, entries)
     if changes:
-        return [], f"{name[:200]} is not as it was locked: {lock_changes.told(changes)}."
+        again = f"hf://{name}" if request.kind == "hub" else name
+        return [], (
+            f"{name[:200]} is not as it was locked: {lock_changes.told(changes)}."
+            f" To look at it and accept it: nbguard lock {again[:200]}"
+        )
     return entries, ""
 
 
