@@ -188,10 +188,14 @@ def listed(list_repo: Callable[..., Listing], source: str, *, revision: str | No
 
 
 def revision_of(source: str, revision: str | None) -> str | None:
-    """The commit that is locked for this revision of a repository, else the revision itself."""
+    """The commit of a repository that code is taken from: as it is locked for this revision, else the revision."""
     found = in_force()
-    entry = found.lock.entry(f"hf://{source}", revision) if found is not None else None
-    return revision if entry is None else entry.commit
+    if found is None:
+        return revision
+    entry = found.lock.entry(f"hf://{source}", revision)
+    if entry is not None:
+        return entry.commit
+    return revision or found.lock.code_commit(source)
 
 
 # what it says of a load
