@@ -328,6 +328,20 @@ def test_names_from_a_model_cannot_drive_the_terminal(nobody: Path) -> None:
     assert "\x1b" not in str(stopped.value)
 
 
+def test_a_lock_that_lies_beside_the_model_is_none_of_the_script(
+    nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script" / "train.py"
+    script.parent.mkdir()
+    script.write_text("")
+    (nobody / NAME).write_text("version = 1\n")
+    assert locked.place() == str(nobody / NAME)  # what runs is installed, as pytest is
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
+    assert locked.place() is None
+    (script.parent / NAME).write_text("version = 1\n")
+    assert locked.place() == str(script.parent / NAME)
+
+
 # a person there
 
 
