@@ -109,7 +109,7 @@ exit code:
   0  locked; with --check: everything is as locked; with --upgrade: nothing is left to decide
   1  something was not accepted, and is not locked; with --check: something is not as locked;
      with --upgrade: there is a difference that was not accepted
-  2  it could not be done, or not be checked
+  2  it could not be done, or not be checked; a target is not there
 """
 
 

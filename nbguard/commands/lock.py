@@ -27,6 +27,7 @@ from nbguard.policy import current, needs_reason
 from nbguard.provenance.lockfile import NAME, Entry, Lock, LockError, entry_of, read, write
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report, Verdict
+from nbguard.report.words import plural
 
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
@@ -53,7 +54,7 @@ class Outcome:
 
     source: str
     state: str
-    """`locked`, `same` or `refused`."""
+    """`locked`, `same`, `refused` (it was not accepted), or `failed` (it is not there, or cannot be read)."""
     why: str = ""
     entry: Entry | None = None
 
@@ -118,7 +119,7 @@ def lock(
         try:
             entry = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
         except (LockError, actions.ActionError, TargetError) as error:
-            outcomes.append(Outcome(source, "refused", str(error)))
+            outcomes.append(Outcome(source, "failed" if isinstance(error, TargetError) else "refused", str(error)))
             continue
         same = next((e for e in before.entries if e.key == entry.key and e.same_as(entry)), None)
         after = after.with_entry(entry)
@@ -138,7 +139,11 @@ def save(path: str, lock: Lock, entries: list[Entry]) -> None:
         commits=[e.commit for e in entries], verdicts=[e.verdict.word for e in entries],
         artifacts=[e.artifact for e in entries], contracts=[e.contract for e in entries],
     )  # fmt: skip
-    write(path, lock)
+    try:
+        write(path, lock)
+    except LockError as error:
+        AuditLog().record("lock.not_written", lock=os.path.abspath(path), who=who, why=str(error))
+        raise
 
 
 def meant(one: Wanted) -> tuple[str, str | None]:
@@ -301,17 +306,19 @@ def tell(path: str, outcomes: list[Outcome], later: list[str], form: str = "text
         out = {"schema": SCHEMA, "lock": shown(path), "locked": [o.to_json() for o in outcomes], "later": later}
         print(json.dumps(out, indent=2))
     else:
-        words = {"locked": "locked", "same": "is locked already", "refused": "not locked"}
+        words = {"locked": "locked", "same": "is locked already", "refused": "not locked", "failed": "not locked"}
         for one in outcomes:
             at = f" at {one.entry.commit[:12]}" if one.entry is not None and one.entry.commit else ""
-            files = f", {len(one.entry.files):,} files, {one.entry.verdict.word}" if one.entry is not None else ""
+            files = (
+                f", {plural(len(one.entry.files), 'file')}, {one.entry.verdict.word}" if one.entry is not None else ""
+            )
             why = f": {terminal(one.why, 600)}" if one.why else ""
             print(f"{terminal(one.source, 200)}{at}: {words[one.state]}{files}{why}")
         for line in later[:40]:
             print(f"Not known before it runs, so not locked: {terminal(line, 300)}")
         if any(o.state == "locked" for o in outcomes):
             print(f"Written to {terminal(path, 500)}.")
-    return 1 if any(o.state == "refused" for o in outcomes) else 0
+    return max({"failed": 2, "refused": 1}.get(o.state, 0) for o in outcomes)
 
 
 def shown(path: str) -> str:

@@ -49,6 +49,7 @@ def lines() -> list[tuple[str, str]]:
         ("Audit log", _audit()),
         ("Data", terminal(str(found.data_dir))),
     ]
+    out += _lock()
     out += [("Problem", terminal(problem)) for problem in found.problems]
     out += [("Note", terminal(note)) for note in found.notes]
     seen = history.all_seen()
@@ -57,6 +58,18 @@ def lines() -> list[tuple[str, str]]:
         for number, one in enumerate(reversed(seen[-10:]), 1)
     ]
     return out
+
+
+def _lock() -> list[tuple[str, str]]:
+    """The lock that holds here, where there is one."""
+    from nbguard.hooks import locked
+    from nbguard.report.escape import terminal
+
+    found = locked.in_force()
+    if found is None:
+        return []
+    many = plural(len(found.lock.entries), "source")
+    return [("Lock", terminal(found.broken or f"{found.path}: {many}", 500))]
 
 
 def _interception(on: bool, may_turn_off: bool) -> str:

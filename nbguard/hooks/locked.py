@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbguard.artifact.model import ArtifactFile, LoadRequest
 from nbguard.errors import TargetError
+from nbguard.hooks import trust
 from nbguard.provenance import lock_changes
 from nbguard.provenance.lockfile import NAME, Entry, Lock, LockedFile, LockError, read
 from nbguard.report.escape import terminal
@@ -110,8 +111,8 @@ class Judged:
 
 
 def place() -> str | None:
-    """Where the lock is that holds here: as `NBGUARD_LOCK` names it, or beside the notebook that runs, beside the
-    script, or in the working directory. None: there is none, or it is `off`."""
+    """Where the lock is that holds here: as `NBGUARD_LOCK` names it, or beside the notebook that runs, or the
+    script; in the working directory where neither is known. None: there is none, or it is `off`."""
     named = os.environ.get(VARIABLE, "")
     if named.strip().lower() == "off":
         return None
@@ -128,13 +129,13 @@ def folders() -> Iterator[str]:
     shell = ipython.get_ipython() if ipython is not None else None
     with contextlib.suppress(NotebookError, AttributeError, OSError):
         yield os.path.dirname(os.path.abspath(running(shell.user_ns if shell is not None else None)))
+        return  # the working directory may be that of a model, which could bring a lock of its own
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if shell is None and isinstance(script, str):
+    if shell is None and isinstance(script, str) and not trust.is_installed(os.path.realpath(script)):
         yield os.path.dirname(os.path.abspath(script))
-    try:
-        yield os.getcwd()
-    except OSError:  # it was deleted
         return
+    with contextlib.suppress(OSError):  # it was deleted
+        yield os.getcwd()
 
 
 def in_force() -> InForce | None:
@@ -188,10 +189,14 @@ def listed(list_repo: Callable[..., Listing], source: str, *, revision: str | No
 
 
 def revision_of(source: str, revision: str | None) -> str | None:
-    """The commit that is locked for this revision of a repository, else the revision itself."""
+    """The commit of a repository that code is taken from: as it is locked for this revision, else the revision."""
     found = in_force()
-    entry = found.lock.entry(f"hf://{source}", revision) if found is not None else None
-    return revision if entry is None else entry.commit
+    if found is None:
+        return revision
+    entry = found.lock.entry(f"hf://{source}", revision)
+    if entry is not None:
+        return entry.commit
+    return revision or found.lock.code_commit(source)
 
 
 # what it says of a load
@@ -238,7 +243,11 @@ def _compared(found: InForce, request: LoadRequest, report: Report, opened: Open
         return [], f"{source[:200]} is not in {NAME}; to add it: nbguard lock {source[:200]}"
     changes += lock_changes.contract_changes(report, entries)
     if changes:
-        return [], f"{name[:200]} is not as it was locked: {lock_changes.told(changes)}."
+        again = f"hf://{name}" if request.kind == "hub" else name
+        return [], (
+            f"{name[:200]} is not as it was locked: {lock_changes.told(changes)}."
+            f" To look at it and accept it: nbguard lock {again[:200]}"
+        )
     return entries, ""
 
 

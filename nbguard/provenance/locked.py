@@ -80,6 +80,8 @@ class Entry:
     effects: tuple[str, ...] = ()
     modules: Mapping[str, str] = field(default_factory=dict)
     """The person's own modules that its programs name → digest of their code."""
+    code_from: Mapping[str, str] = field(default_factory=dict)
+    """Other repositories that its code comes from → commit."""
     repo_id: str = ""
     repo_key: str = ""
     owner: str = ""
@@ -109,8 +111,8 @@ class Entry:
 
     def same_as(self, other: Entry) -> bool:
         """Whether it locks the same content with the same judgement, whoever accepted it when."""
-        return replace(self, who="", when=other.when, reason="", rules="") == replace(
-            other, who="", reason="", rules=""
+        return replace(self, who="", when=other.when, reason="", rules="", code_from={}) == replace(
+            other, who="", reason="", rules="", code_from={}
         )
 
 
@@ -134,6 +136,11 @@ class Lock:
         by_default = next((e for e in found if not e.revision), None)
         by_default = by_default or next((e for e in found if e.revision == "main"), None)
         return by_default or (found[0] if len(found) == 1 else None)
+
+    def code_commit(self, repo_id: str) -> str | None:
+        """The commit of a repository that others take code from; None where it is not told, or not the same for all."""
+        commits = {e.code_from[repo_id] for e in self.entries if repo_id in e.code_from}
+        return commits.pop() if len(commits) == 1 else None
 
     def with_entry(self, entry: Entry) -> Lock:
         """With this entry in the place of the one of the same source and revision.
@@ -186,6 +193,11 @@ def entry_of(
         globals=tuple(sorted({g.dotted for g in report.contract.globals})),
         effects=tuple(sorted(set(report.contract.effects))),
         modules=dict(sorted(report.contract.local_modules.items())),
+        code_from={
+            key.removeprefix("code from "): commit
+            for key, commit in sorted(report.provenance.items())
+            if key.startswith("code from ")
+        },
         **{key: (publisher or {}).get(key, "") for key in PUBLISHER},
     )
     checked(entry)
@@ -227,6 +239,9 @@ def checked(entry: Entry) -> None:
         raise LockError(f"{where}: it is neither 'hf://org/name' nor the path of a file or folder, with '/'.")
     if not _DIGEST.fullmatch(entry.artifact) or not _DIGEST.fullmatch(entry.contract):
         raise LockError(f"{where}: 'artifact' and 'contract' must be digests of 64 hex digits.")
+    for name, commit in entry.code_from.items():
+        if not is_repo_id(name) or not COMMIT.fullmatch(commit):
+            raise LockError(f"{where}: 'code_from' must name repositories, each with a commit of 40 hex digits.")
     if not entry.files:
         raise LockError(f"{where} names no file.")
     seen: set[str] = set()

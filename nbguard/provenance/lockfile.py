@@ -98,7 +98,7 @@ def parse(data: bytes) -> Lock:
     return Lock(tuple(sorted(entries, key=lambda e: e.key)))
 
 
-_OPTIONAL = ("revision", "commit", "reason", "rules", "globals", "effects", "modules", *PUBLISHER)
+_OPTIONAL = ("revision", "commit", "reason", "rules", "globals", "effects", "modules", "code_from", *PUBLISHER)
 
 
 def _entry(raw: object) -> Entry:
@@ -112,9 +112,6 @@ def _entry(raw: object) -> Entry:
     files = raw["files"]
     if not isinstance(files, list):
         raise LockError(f"{where}: 'files' must be a list.")
-    modules = raw.get("modules", {})
-    if not isinstance(modules, dict):
-        raise LockError(f"{where}: 'modules' must be a table.")
     verdict, severity = raw["verdict"], raw["severity"]
     if not isinstance(verdict, str) or verdict not in VERDICTS:
         raise LockError(f"{where}: 'verdict' must be one of {', '.join(VERDICTS)}.")
@@ -128,7 +125,8 @@ def _entry(raw: object) -> Entry:
         when=_moment(raw["when"], where),
         globals=_several(raw.get("globals", []), "globals", where),
         effects=_several(raw.get("effects", []), "effects", where),
-        modules={text_of(k, "modules", where): text_of(v, "modules", where) for k, v in sorted(modules.items())},
+        modules=_table(raw.get("modules", {}), "modules", where),
+        code_from=_table(raw.get("code_from", {}), "code_from", where),
         **{key: text_of(raw.get(key, ""), key, where) for key in texts},
     )
     checked(entry)
@@ -156,6 +154,12 @@ def _several(value: object, key: str, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_GLOBALS:
         raise LockError(f"{where}: {key!r} must be a list of at most {MAX_GLOBALS:,} names.")
     return tuple(sorted({text_of(item, key, where) for item in value}))
+
+
+def _table(value: object, key: str, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > MAX_GLOBALS:
+        raise LockError(f"{where}: {key!r} must be a table of at most {MAX_GLOBALS:,} names.")
+    return {text_of(k, key, where): text_of(v, key, where) for k, v in sorted(value.items())}
 
 
 def _moment(value: object, where: str) -> datetime:
@@ -197,9 +201,10 @@ def _block(entry: Entry) -> str:
     for key, names in (("globals", entry.globals), ("effects", entry.effects)):
         if names:
             lines += [f"{key} = [", *(f"  {_quoted(name)}," for name in names), "]"]
-    if entry.modules:
-        pairs = ", ".join(f"{_quoted(k)} = {_quoted(v)}" for k, v in sorted(entry.modules.items()))
-        lines.append(f"modules = {{ {pairs} }}")
+    for key, table in (("modules", entry.modules), ("code_from", entry.code_from)):
+        if table:
+            pairs = ", ".join(f"{_quoted(k)} = {_quoted(v)}" for k, v in sorted(table.items()))
+            lines.append(f"{key} = {{ {pairs} }}")
     return "\n".join(lines) + "\n"
 
 

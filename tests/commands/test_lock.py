@@ -105,11 +105,12 @@ def test_to_lock_is_to_accept(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out = said(capsys, "a.pkl", "bad.pkl", "broken.pkl", "missing.pkl")
-    assert code == 1
+    assert code == 2
     assert [e.source for e in read(NAME).entries] == ["a.pkl"]
     assert "say so with --i-accept-danger" in out
     assert "could not be read to the end" in out
     assert "There is no file or folder missing.pkl" in out
+    assert said(capsys, "a.pkl", "bad.pkl")[0] == 1
     assert said(capsys, "broken.pkl", "--reason", "x", "--i-accept-danger")[0] == 1
     code, out = said(capsys, "bad.pkl", "--i-accept-danger")
     assert (code, "with --reason" in out) == (1, True)
@@ -267,3 +268,27 @@ def test_the_magic_locks_what_this_session_loaded(
     assert capsys.readouterr().out == "a.pkl: as locked\nbad.pkl: as locked\n"
     with pytest.raises(UsageError, match="is not in"):
         shell.run_line_magic("safemodel", "lock --check nothing.pkl")
+
+
+def test_the_lock_of_the_notebook_that_runs_holds_wherever_the_kernel_works(
+    folder: Path, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nbguard import history
+    from nbguard.hooks import locked
+
+    book = folder / "books" / "n.ipynb"
+    book.parent.mkdir()
+    cell = {"cell_type": "code", "source": "import pickle\npickle.load(open('a.pkl', 'rb'))", "metadata": {}}
+    book.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    monkeypatch.setenv("JPY_SESSION_NAME", str(book))
+    history._seen.clear()
+    shell.run_line_magic("safemodel", "lock")
+    assert [e.source for e in read(str(book.parent / NAME)).entries] == ["../a.pkl"]
+    assert locked.place() == str(book.parent / NAME)
+    capsys.readouterr()
+    shell.run_line_magic("safemodel", "status")
+    assert f"{book.parent / NAME}: 1 source" in capsys.readouterr().out
+    (folder / NAME).write_text("version = 1\n")
+    assert locked.place() == str(book.parent / NAME)
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    assert locked.place() == str(folder / NAME)

@@ -304,6 +304,19 @@ def test_an_adapter_and_its_base_model_are_both_held_to_the_lock(hub: Hub, nobod
     assert load(adapter).config.hidden_size == 32
 
 
+def test_code_of_another_repository_is_that_of_the_locked_commit(hub: Hub, nobody: Path) -> None:
+    lender = fresh(hub, "demo/tiny-custom")
+    config = files_of("demo/tiny-custom")["config.json"]
+    for module in (b'"modeling_tiny.', b'"configuration_tiny.'):
+        config = config.replace(module, b'"' + f"{lender}--".encode() + module[1:])
+    weights = files_of("demo/tiny-custom")["model.safetensors"]
+    repo = fresh(hub, "demo/tiny-bert", config__json=config, model__safetensors=weights)
+    lock_it(f"hf://{repo}", reason="read")
+    assert read(NAME).entries[0].code_from == {lender: hub.store.resolve(lender, "main")}
+    hub.store.push(lender, {**files_of("demo/tiny-custom"), "layers_tiny.py": b"raise SystemExit"})
+    assert type(AutoModel.from_pretrained(repo, trust_remote_code=True)).__name__ == "TinyModel"
+
+
 def test_names_from_a_model_cannot_drive_the_terminal(nobody: Path) -> None:
     (nobody / "m").mkdir()
     (nobody / "m" / "a.pkl").write_bytes(pickle.dumps([1]))
@@ -313,6 +326,20 @@ def test_names_from_a_model_cannot_drive_the_terminal(nobody: Path) -> None:
     with pytest.raises(LoadBlocked) as stopped:
         unpickled(f"m/{name}")
     assert "\x1b" not in str(stopped.value)
+
+
+def test_a_lock_that_lies_beside_the_model_is_none_of_the_script(
+    nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script" / "train.py"
+    script.parent.mkdir()
+    script.write_text("")
+    (nobody / NAME).write_text("version = 1\n")
+    assert locked.place() == str(nobody / NAME)  # what runs is installed, as pytest is
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
+    assert locked.place() is None
+    (script.parent / NAME).write_text("version = 1\n")
+    assert locked.place() == str(script.parent / NAME)
 
 
 # a person there
