@@ -74,6 +74,7 @@ class RepositoryLoad:
         files: Sequence[str] | None = None,
         module: str | None = None,
         plan: Plan | None = None,
+        on_hub: bool = False,
     ) -> str | None:
         """Scan and decide on what would be opened of `source`. Returns the commit to load, None for a local source.
 
@@ -82,6 +83,7 @@ class RepositoryLoad:
             files: these files of a source, instead of a selection.
             module: a file of code, with what it imports from beside it, instead of a selection.
             plan: how another library than transformers chooses, instead of a selection.
+            on_hub: whatever lies here under that name, the repository is meant.
 
         Raises:
             LoadBlocked: the answer was no, now or before in this load.
@@ -91,7 +93,7 @@ class RepositoryLoad:
         if request is not None:
             request.still_allowed()
         try:
-            found, below = self._located(source, revision)
+            found, below = (self.on_hub(source, revision), None) if on_hub else self._located(source, revision)
             wanted = self._wanted(found, below, selection, files, module, plan)
             if not set(wanted.files) <= found.files:
                 self._decide(source, found, wanted)
@@ -109,12 +111,9 @@ class RepositoryLoad:
             return self._inside(source) is not None
         return any(p == source for p, _ in self._sources)
 
-    def names(self, source: str, revision: str | None = None) -> tuple[str, ...]:
-        """Everything that a source holds, at the commit that this load has pinned. Raises SourceError."""
-        try:
-            return self._find(source, revision).names
-        except TargetError as error:
-            raise SourceError(str(error)) from None
+    def on_hub(self, source: str, revision: str | None = None) -> Source:
+        """A repository by its name, at the commit that this load has pinned. Raises TargetError."""
+        return self._on_hub(source, self._meant(source, revision))
 
     # finding it
 
@@ -136,8 +135,7 @@ class RepositoryLoad:
     def _find(self, source: str, revision: str | None) -> Source:
         if os.path.exists(source):
             return self._local(source)
-        revision = self._meant(source, revision)
-        return self._on_hub(source, revision)
+        return self.on_hub(source, revision)
 
     def _on_hub(self, source: str, revision: str | None) -> Source:
         commit = self._pins.get((source, revision))
