@@ -23,6 +23,7 @@ from nbguard.artifact.quarantine import Held, hold
 from nbguard.artifact.remote_repo import RemoteCommit, RemoteFile
 from nbguard.errors import LoadBlocked, TargetError
 from nbguard.hooks import walk
+from nbguard.hooks.loaders.settled import serious
 from nbguard.hooks.walls import scope
 from nbguard.report.model import Report, Verdict
 
@@ -162,8 +163,8 @@ class Arriving:
                 self.request.loader,
                 self.request.source,
             )
-        if report.verdict > before.verdict:
-            return None
+        if report.verdict > before.verdict or not serious(report) <= serious(before):
+            return None  # all of it was read now, and there is something that the person was not told
         return "Accepted before it was downloaded; these are the bytes that were listed.", accepted.accepted_by_person
 
 

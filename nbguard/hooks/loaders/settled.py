@@ -48,7 +48,7 @@ class Settled:
                 return None
             if not (_code(report) <= before.code and _globals(report) <= before.globals):
                 return None
-            if not _findings(report) <= before.findings:
+            if not serious(report) <= before.findings:
                 return None
             return "Accepted before in this kernel, for the same source; nothing worse has appeared.", before.by_person
 
@@ -61,7 +61,7 @@ class Settled:
             seen.pins.update({f.path: f.pin for f in report.files})
             seen.code |= _code(report)
             seen.globals |= _globals(report)
-            seen.findings |= _findings(report)
+            seen.findings |= serious(report)
 
     def covers_all(self, key: Key, marks: Mapping[str, Key], report: Report) -> tuple[str, bool] | None:
         """As `covers`, for a report on several sources: none of them needs a question.
@@ -111,6 +111,7 @@ def _globals(report: Report) -> set[tuple[str, str]]:
     return {(g.module, g.name) for g in report.contract.globals if g.level != "data"}
 
 
-def _findings(report: Report) -> set[tuple[str, str, str, str]]:
-    serious = (f for f in report.findings if f.severity >= Severity.HIGH)
-    return {(f.rule, f.file, f.location, f.message) for f in serious}
+def serious(report: Report) -> set[tuple[str, str, str, str]]:
+    """The findings that a person has to be asked about where they are new."""
+    found = (f for f in report.findings if f.severity >= Severity.HIGH)
+    return {(f.rule, f.file, f.location, f.message) for f in found}
