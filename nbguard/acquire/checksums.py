@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nbguard.provenance.checksums import manifest_line
+
 FILE_NAME = "checksums.sha256"
-
-
-def line(path: str, sha256: str) -> str:
-    """One line; a name with a line feed, a carriage return or a backslash is written as GNU's sha256sum writes it."""
-    escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    return f"{'' if escaped == path else chr(92)}{sha256}  {escaped}\n"
 
 
 def text(files: Iterable[tuple[str, str]], *, before: str = "") -> str:
     """The whole file, by path; lines of `before` about other paths stay."""
-    lines = {made[made.index("  ") + 2 :]: made for path, sha256 in files for made in [line(path, sha256)]}
+    lines = {made[made.index("  ") + 2 :]: made for path, sha256 in files for made in [manifest_line(path, sha256)]}
     for old in before.splitlines(keepends=True):
         _, mark, path = old.partition("  ")
         if mark and old.endswith("\n"):

@@ -111,11 +111,19 @@ def convert(
         ConversionError: it is not safe, not pure data, or something is there already. Nothing was written.
         TargetError: there is no such source.
     """
+    from nbguard.acquire.sources import opened_source
     from nbguard.report.escape import terminal
-    from nbguard.scanners.targets import open_target
 
     told = progress or (lambda share, what: None)
-    with open_target(os.fspath(source), revision) as opened:
+
+    def needed(opened: Opened) -> set[str]:
+        kept = {f.path for f in opened.files if f.path.lower().endswith(KEPT)}
+        return kept | {f.path for f in _weights(opened, only)}
+
+    def judged(opened: Opened) -> None:
+        _scanned(opened, _weights(opened, only), remote=True)
+
+    with opened_source(os.fspath(source), revision, needed, judged, told) as opened:
         single = opened.kind == "path"
         weights = _weights(opened, only)
         place = _place(opened, to, single=single, overwrite=overwrite)
@@ -247,7 +255,8 @@ def _converted_names(weights: list[OpenedFile]) -> list[str]:
     return list(names)
 
 
-def _scanned(opened: Opened, weights: list[OpenedFile]) -> Report:
+def _scanned(opened: Opened, weights: list[OpenedFile], *, remote: bool = False) -> Report:
+    """The report, which says safe; `remote`: or that only all the bytes will say. Raises ConversionError."""
     from dataclasses import replace
 
     from nbguard import settings
@@ -255,7 +264,7 @@ def _scanned(opened: Opened, weights: list[OpenedFile]) -> Report:
     from nbguard.scanners import scan_opened
 
     report = scan_opened(replace(opened, files=tuple(weights)), loader="nbguard.convert", limits=settings.scan_limits())
-    if report.verdict is not Verdict.SAFE:
+    if report.verdict is not Verdict.SAFE and not (remote and report.verdict is Verdict.UNVERIFIABLE):
         raise ConversionError(f"It is not converted, because it is not pure data.\n{brief(report)}", report)
     return report
 

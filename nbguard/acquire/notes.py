@@ -9,11 +9,13 @@ Names come from models: in here each is one piece of code in Markdown, and can n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from nbguard.provenance.checksums import write_manifest
 
 if TYPE_CHECKING:
     from nbguard.acquire.convert import ConvertedFile
@@ -113,16 +115,7 @@ def write_checksums(folder: Path) -> None:
     for place in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS):
         with place.open("rb") as file:
             digests[place.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    (folder / CHECKSUMS).write_text(checksums(digests), encoding="utf-8", errors="surrogateescape")
-
-
-def checksums(digests: Mapping[str, str]) -> str:
-    """Lines for `sha256sum -c`; a name with a line break or backslash is escaped as it does that itself."""
-    lines = []
-    for name, digest in sorted(digests.items()):
-        escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-        lines.append(f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n")
-    return "".join(lines)
+    write_manifest(folder / CHECKSUMS, digests, overwrite=True)
 
 
 def _code(text: str, limit: int = 300) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar
 
 from nbguard.acquire.arrays import DEEPEST, MAX_NAME, MOST_OBJECTS, NotDataError
@@ -130,6 +131,8 @@ class _Reader(pickle._Unpickler):
     """Python's own pickle machine, which can name nothing but the above."""
 
     stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -188,12 +191,23 @@ class _Reader(pickle._Unpickler):
         length = math.prod(_shape(state.get("shape"))) * dtype.real().itemsize
         return _shaped(_exactly(self.raw, length), dtype, state.get("shape"), order == "F")
 
+    def _bytes(self) -> None:
+        """What a file claims is not allocated before it is there."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        left, parts = length, []
+        while left:
+            part = self.read(min(left, 1 << 24))  # raises where the file ends
+            parts.append(part)
+            left -= len(part)
+        self.append(bytearray(b"".join(parts)))
+
     def _refused(self) -> None:
         raise NotDataError("it makes an object that is no array")
 
     dispatch[pickle.REDUCE[0]] = _reduce
     dispatch[pickle.NEWOBJ[0]] = _newobj
     dispatch[pickle.BUILD[0]] = _build
+    dispatch[pickle.BYTEARRAY8[0]] = _bytes
     for _opcode in (pickle.INST, pickle.OBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4):
         dispatch[_opcode[0]] = _refused
 

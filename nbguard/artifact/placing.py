@@ -113,3 +113,12 @@ def bare(root: str, *parts: str) -> None:
     for base, _, _ in os.walk(place, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(base)
+
+
+def any_bytes(folder: str) -> bool:
+    """Whether any file in a folder holds something; False where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except OSError:
+        return False

@@ -73,8 +73,6 @@ class Held:
         self._lock = contextlib.ExitStack()
         self._opened: list[Opened] = []
 
-    # what is held
-
     def open(self, choice: Choice) -> Opened:
         """The chosen files, as `hub.open_listing` opens them from the cache. Raises TargetError."""
         files: list[OpenedFile] = []
@@ -100,8 +98,7 @@ class Held:
 
     def read(self, name: str) -> bytes:
         """All bytes of one small file."""
-        blob = self._blobs[self._wanted[name].digest]
-        return blob.file.read()
+        return self._blobs[self._wanted[name].digest].file.read()
 
     # out of the quarantine
 
@@ -176,8 +173,6 @@ class Held:
             blob.file.close()
         self._lock.close()
 
-    # inside
-
     def _chosen(self, names: Iterable[str] | None) -> tuple[str, ...]:
         chosen = self.names if names is None else tuple(dict.fromkeys(names))
         other = next((n for n in chosen if n not in self.sha256), None)
@@ -250,8 +245,12 @@ class Held:
         """What goes wrong inside is said with the place of the quarantine."""
         try:
             yield
-        except (QuarantineError, NoAccess):
+        except QuarantineError:
             raise
+        except NoAccess as error:
+            if not placing.any_bytes(os.path.join(self.place, "blobs")):
+                raise  # nothing is kept that could be told of
+            raise QuarantineError(str(error), self.place) from None
         except TargetError as error:
             raise QuarantineError(str(error), self.place) from None
         except Unread as error:

@@ -6,11 +6,12 @@ given, report = approve("model.pkl", reason="from our own trainer", expires=expi
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import getpass
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,8 @@ def approve(
 
     policy = current()
     wanted = None if digest is None else _digits(digest)
-    with open_target(target, revision) as opened:
-        report = advised(scan_opened(opened, target, progress), opened, None)
+    with _looked_at(target, revision, progress) as (opened, report):
+        report = advised(report, opened, None)
         if show is not None:
             show(report)
         _may_be_approved(report, policy, accept_danger)
@@ -129,6 +130,22 @@ def approve(
         store.revoke(given.id)
         raise
     return given, report
+
+
+@contextlib.contextmanager
+def _looked_at(target: str, revision: str | None, progress: Progress | None) -> Iterator[tuple[Opened, Report]]:
+    """The target, open, with the report on it. A repository is looked at where it lies, and only downloaded where all
+    of its bytes are needed to judge it: the digests that the Hub lists are those that a load compares."""
+    from nbguard.artifact.remote_repo import RemoteFile
+
+    with open_target(target, revision, remote=True) as opened:
+        report = scan_opened(opened, target, progress)
+        later = any(isinstance(file, RemoteFile) and file.remote.beyond for file in opened.files)
+        if report.verdict is not Verdict.UNVERIFIABLE or not later:
+            yield opened, report
+            return
+    with open_target(target, report.artifact.commit or revision) as opened:
+        yield opened, scan_opened(opened, target, progress)
 
 
 def revoke(what: str, reason: str = "") -> tuple[Approval, ...]:

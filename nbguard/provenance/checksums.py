@@ -149,10 +149,14 @@ def render_manifest(digests: Mapping[str, str]) -> bytes:
     for name in sorted(digests, key=os.fsencode):
         if not _HEX.fullmatch(digests[name]):
             raise ValueError(f"not a SHA-256 digest: {digests[name]!r}")
-        written = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-        mark = "\\" if written != name else ""
-        lines.append(os.fsencode(f"{mark}{digests[name].lower()}  {written}\n"))
+        lines.append(os.fsencode(manifest_line(name, digests[name].lower())))
     return b"".join(lines)
+
+
+def manifest_line(name: str, sha256: str) -> str:
+    """One line; a name with a line feed, a carriage return or a backslash is written as GNU's sha256sum writes it."""
+    written = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if written == name else chr(92)}{sha256}  {written}\n"
 
 
 def write_manifest(path: str | os.PathLike[str], digests: Mapping[str, str], *, overwrite: bool = False) -> None:

@@ -121,7 +121,9 @@ def _badge(report: Report) -> str:
 
 def _said(report: Report, outcome: Outcome | None) -> str:
     told = words.summary(report)[0]
-    return f"{html(outcome.text, 600)} <span class='nbg-quiet'>{html(told)}</span>" if outcome else html(told)
+    if outcome:
+        return f"{html(outcome.text, 600)} <span class='nbg-quiet'>{html(told)}</span>"
+    return html(" ".join((told, *words.coming(report))))
 
 
 def page(reports: Iterable[Report], *, title: str = "nbguard report") -> str:

@@ -116,7 +116,14 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 def summary(report: Report) -> tuple[str, ...]:
     """The scanner's sentences of what loading would do, or one of our own where it gave none."""
-    return report.summary or (VERDICTS[report.verdict].headline,)
+    first, *rest = report.summary or (VERDICTS[report.verdict].headline,)
+    return (first, *coming(report), *rest)
+
+
+def coming(report: Report) -> tuple[str, ...]:
+    """That it is not here yet, in a sentence; nothing where it is."""
+    said = report.provenance.get("to download")
+    return (f"Accepting it downloads {said}.",) if said else ()
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 from nbguard.artifact.names import shown
 from nbguard.artifact.sources import Opened, open_path
@@ -25,7 +26,12 @@ _NO_MODELS = ("datasets", "spaces")
 
 
 def open_target(
-    target: str | os.PathLike[str], revision: str | None = None, *, remote: bool = False, offline: bool = False
+    target: str | os.PathLike[str],
+    revision: str | None = None,
+    *,
+    remote: bool = False,
+    offline: bool = False,
+    repository: Callable[[str, str | None], Opened] | None = None,
 ) -> Opened:
     """Open it. A path that exists wins over a repository of the same name, unless it starts with `hf://`.
 
@@ -36,11 +42,13 @@ def open_target(
         remote: open a repository where it lies, without downloading it: to look only, since what is loaded then may be
             something else.
         offline: of a repository, look into the cache only.
+        repository: opens a repository in another way, by its name and the revision.
 
     Raises:
         TargetError: neither is there. One plain sentence.
     """
     name = os.fspath(target)
+    repository = repository or (lambda repo_id, at: _open_repo(repo_id, at, remote, offline))
     if not name:
         raise TargetError("An empty name was given; name a file, a folder, or a Hub repository (org/name).")
     hub = name.startswith("hf://")
@@ -49,12 +57,12 @@ def open_target(
         return beside(open_path(place, target=shown(name)), folder=os.path.dirname(os.path.abspath(place)))
     if _ADDRESS.match(name):
         repo_id, named = _at_address(name)
-        return _open_repo(repo_id, revision or named, remote, offline)
+        return repository(repo_id, revision or named)
     match = _REPOSITORY.match(name)
     looks_local = name.startswith((".", "/", "~")) or os.sep * 2 in name or name.count("/") != 1
     if match is None or (looks_local and not hub):
         raise TargetMissing(f"There is no file or folder {shown(name)}.{_meant(name, match)}", name)
-    return _open_repo(match["id"], revision or match["revision"], remote, offline)
+    return repository(match["id"], revision or match["revision"])
 
 
 def _open_repo(repo_id: str, revision: str | None, remote: bool, offline: bool) -> Opened:

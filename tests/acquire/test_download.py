@@ -25,6 +25,7 @@ from nbguard.artifact import ranged_http
 from nbguard.artifact.quarantine import QuarantineError
 from nbguard.errors import TargetError
 from nbguard.policy import Decision
+from nbguard.provenance.checksums import manifest_line
 
 BERT = "demo/tiny-bert"
 CONFIG = b'{"model_type": "bert"}'
@@ -109,7 +110,7 @@ def test_odd_names_are_escaped_as_sha256sum_does(tmp_path: Path) -> None:
             ["sha256sum", "--", name], cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout
         digest = made.lstrip("\\")[:64]
-        assert checksums.line(name, digest) == made
+        assert manifest_line(name, digest) == made
         lines.append((name, digest))
     assert checksums.text(lines[:1], before=checksums.text(lines)) == checksums.text(lines)
 

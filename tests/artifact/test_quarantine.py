@@ -137,7 +137,7 @@ LIES = [
     ("status", {"status": 503, "after": 1}, "answers 503, 4 times"),
     ("status", {"status": 404}, "does not have it"),
     ("status", {"status": 416}, "shorter than it lists"),
-    ("status", {"status": 401}, "is closed to you"),
+    ("status", {"status": 401}, "is gated"),
     ("redirect", {"to": "/evil/other/resolve/main/model.safetensors"}, "another repository"),
     ("redirect", {"to": "https://evil.example/model.bin"}, "another host"),
     ("redirect", {"to": "file:///etc/passwd"}, "no address"),

@@ -259,6 +259,41 @@ def test_code_of_another_repository_is_asked_about_before_it_is_downloaded(hub: 
     assert in_cache(other)
 
 
+def test_an_approval_is_given_without_a_download_and_holds_for_what_comes(
+    hub: Hub, nobody: None, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbguard.commands import actions
+
+    files = files_of("demo/tiny-custom")
+    repo = pushed(hub, "approved", {**files, **big()})
+    with pytest.raises(LoadBlocked):
+        AutoConfig.from_pretrained(fresh(hub, "demo/tiny-custom"), trust_remote_code=True)
+    custom = fresh(hub, "demo/tiny-custom")
+    actions.approve(custom, reason="read")
+    actions.approve(repo, reason="read")
+    assert in_cache(custom) == in_cache(repo) == []
+    assert AutoConfig.from_pretrained(custom, trust_remote_code=True).model_type == "tiny-demo"
+    assert "configuration_tiny.py" in " ".join(in_cache(custom))
+
+
+def test_a_conversion_leaves_nothing_of_the_pickles_in_the_cache(hub: Hub, tmp_path: Path) -> None:
+    import nbguard
+
+    model = AutoModel.from_config(transformers.BertConfig(
+        hidden_size=128, num_hidden_layers=1, num_attention_heads=2, intermediate_size=256, vocab_size=4096
+    ))  # fmt: skip
+    torch.save(model.state_dict(), tmp_path / "m.bin")
+    config = model.config.to_json_string().encode()
+    files = {"config.json": config, "pytorch_model.bin": (tmp_path / "m.bin").read_bytes(), "extra.bin": b"x" * 2000}
+    repo = pushed(hub, "converted", files)
+    with requests(hub.store) as seen:
+        made = nbguard.convert(f"hf://{repo}", tmp_path / "made")
+    assert sorted(f.path for f in made.files) == ["model.safetensors"]
+    assert in_cache(repo) == []
+    assert not [p for p in Path(constants.HF_HUB_CACHE).rglob("*arriving--converted*") if "blobs" in os.listdir(p)]
+    assert sum(s["sent"] for s in seen() if s["path"].endswith(".bin")) > 1 << 20
+
+
 # alone, a download loads nothing
 
 

@@ -137,10 +137,11 @@ class RepositoryLoad:
             return self._local(source)
         return self.on_hub(source, revision)
 
-    def _on_hub(self, source: str, revision: str | None) -> Source:
+    def _on_hub(self, source: str, revision: str | None, at: str | None = None) -> Source:
+        """The repository at this revision; `at`: what that stands for, where it is known."""
         commit = self._pins.get((source, revision))
         if commit is None:
-            return self._pinned(source, revision, self._listing(source, revision))
+            return self._pinned(source, revision, self._listing(source, at or revision))
         return self._sources[source, commit]
 
     def _listing(self, source: str, revision: str | None) -> Listing:
@@ -344,7 +345,8 @@ class RepositoryLoad:
         out: list[tuple[Source, Choice]] = []
         for repo_id, module in wanted.code_elsewhere:
             try:
-                found = self._on_hub(repo_id, self.code_revision)
+                at = locked.revision_of(repo_id, self.code_revision)
+                found = self._on_hub(repo_id, self.code_revision, at)
                 choice = Choice(tuple(sorted(code_closure(found.names, self._reader(found), [module]))))
                 if not choice.files:
                     raise TargetError(f"{repo_id} has no file {module[:200]!r}.")
