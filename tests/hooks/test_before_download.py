@@ -311,3 +311,24 @@ def test_a_bare_download_is_scanned_and_noted_and_never_asked(
     assert [e["verdict"] for e in entries(repo)] == ["danger", "safe"]
     assert entries(repo)[0]["found"] == {"pytorch_model.bin": "danger"}
     assert "was downloaded and is dangerous" in capsys.readouterr().err
+
+
+def test_what_only_the_whole_file_shows_is_asked_about_again(
+    hub: Hub, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes, the same verdict: but a serious finding that could not be seen from afar."""
+    from dataclasses import replace
+
+    from nbguard.report.model import Finding, Severity, Verdict
+
+    honest = walk.scan
+
+    def closer(request: Any, opened: Any) -> Any:
+        report = replace(honest(request, opened), floor=Verdict.REVIEW)
+        if report.provenance.get("judged"):
+            return report
+        return replace(report, findings=(Finding("x.y", Severity.HIGH, "model.safetensors", "", "Seen now."),))
+
+    monkeypatch.setattr(walk, "scan", closer)
+    AutoModel.from_pretrained(pushed(hub, "seen-later", big()))
+    assert [len(r.findings) for r in person.asked] == [0, 1]

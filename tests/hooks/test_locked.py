@@ -373,3 +373,26 @@ def test_a_person_is_asked_about_what_needs_a_look_though_it_is_locked(
     now = hub.store.resolve(repo, "main")
     AutoConfig.from_pretrained(repo, revision=now, trust_remote_code=True)
     assert f"nbguard.lock holds {read(NAME).entries[0].commit[:12]}" in said[1]
+
+
+def test_a_large_locked_file_is_told_by_its_listed_digest_until_it_is_here(hub: Hub, nobody: Path) -> None:
+    import shutil
+
+    from huggingface_hub import constants
+    from loopback_hub.faults import requests
+
+    model = AutoModel.from_config(transformers.BertConfig(
+        hidden_size=128, num_hidden_layers=1, num_attention_heads=2, intermediate_size=256, vocab_size=140_000
+    ))  # fmt: skip
+    import safetensors.torch
+
+    weights = safetensors.torch.save({k: v.contiguous() for k, v in model.state_dict().items()}, {"format": "pt"})
+    assert len(weights) > 64 << 20
+    repo = "locked/large"
+    hub.store.push(repo, {"config.json": model.config.to_json_string().encode(), "model.safetensors": weights})
+    lock_it(f"hf://{repo}")
+    shutil.rmtree(Path(constants.HF_HUB_CACHE) / "models--locked--large")
+    with requests(hub.store) as seen:
+        AutoModel.from_pretrained(repo)
+    sent = sum(s["sent"] for s in seen() if s["path"].endswith("model.safetensors"))
+    assert sent < len(weights) + (1 << 20)
