@@ -35,6 +35,7 @@ ALL = (
     "training",
     "honest_libraries",
     "approved_load",
+    "hub_load",
 )
 
 
