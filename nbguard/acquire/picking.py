@@ -88,6 +88,9 @@ def _row(path: str, pickles: bool, code: bool, named: bool) -> Row:
     if lower.endswith(PICKLES):
         why = "a pickle, as asked for" if pickles else "a pickle; fetched with --pickles only"
         return Row(path, None, pickles, "dangerous", why)
+    if stem.startswith("."):
+        why = "asked for by name" if named else "hidden; other programs look there for settings that can run something"
+        return Row(path, None, named, "to be checked", why)
     if lower.endswith(DATA):
         return Row(path, None, True, "safe", "weights as plain data" if ending == ".safetensors" else "a configuration")
     if lower.endswith(VOCABULARIES):

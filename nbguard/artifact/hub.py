@@ -41,6 +41,8 @@ SMALL = 64 << 20
 
 LISTING_SECONDS = 30.0
 """Without a word from the Hub while it lists a repository."""
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What huggingface_hub's client raises for answers that are not of the form that it knows."""
 
 
 def open_repo(
@@ -158,7 +160,7 @@ def list_repo(
             return _cached(repo_id, revision, cache_dir, "the Hub did not answer")
         except TargetError:
             raise TargetError(problem) from None
-    except (errors.HFValidationError, ValueError, TypeError, KeyError, OSError) as error:
+    except (errors.HFValidationError, *_NONSENSE, OSError) as error:
         raise TargetError(sentence(error, repo_id, revision)) from None
     commit = info.sha if isinstance(info.sha, str) else ""
     if not COMMIT.fullmatch(commit):

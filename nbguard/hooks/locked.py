@@ -174,13 +174,14 @@ def _trusted(path: str) -> None:
 
 def listed(list_repo: Callable[..., Listing], source: str, *, revision: str | None, **options: Any) -> Listing:
     """The listing of a repository, at the commit that is locked for this revision. Raises TargetError."""
-    commit = revision_of(source, revision)
-    if commit is None or commit == revision:
+    found = in_force()
+    entry = found.lock.entry(f"hf://{source}", revision) if found is not None else None
+    if entry is None or entry.commit == revision:
         return list_repo(source, revision=revision, **options)
     try:
-        listing = list_repo(source, revision=commit, **options)
+        listing = list_repo(source, revision=entry.commit, **options)
     except TargetError as error:
-        why = f"The commit {commit[:12]} of {source}, which {NAME} holds, cannot be had: {error}"
+        why = f"The commit {entry.commit[:12]} of {source}, which {NAME} holds, cannot be had: {error}"
         raise TargetError(why) from None
     if "revision" in listing.provenance:
         listing.provenance["revision"] = revision or "main"

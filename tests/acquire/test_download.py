@@ -263,6 +263,13 @@ def test_globs_narrow_and_name_what_is_fetched() -> None:
     assert not names(include=["*"], pickles=True, code=True) & {".git/config", "x/.vscode/tasks.json"}
 
 
+def test_hidden_files_come_only_by_name() -> None:
+    hidden = (".pre-commit-config.yaml", "sub/.yarnrc.yml", ".x.py", ".x.pkl")
+    sizes = dict.fromkeys((*hidden, "config.json"), 1)
+    assert [row.path for row in pick(sizes) if row.fetch] == ["config.json"]
+    assert [row.path for row in pick(sizes, include=[".*"]) if row.fetch] == [".pre-commit-config.yaml"]
+
+
 def test_a_folder_takes_plain_files(hub: Hub, cache: Path, tmp_path: Path) -> None:
     offer(hub.store, BERT)
     done = download(f"{BERT}@main", cache, to=tmp_path / "out")

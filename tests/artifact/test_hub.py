@@ -252,3 +252,18 @@ def test_the_hub_serves_what_was_pushed(hub: Hub) -> None:
     assert entry.lfs
     assert entry.sha256 == hashlib.sha256(b"x" * 1000).hexdigest()
     assert list_repo("acme/bytes").sha256 == {"model.safetensors": entry.sha256}
+
+
+@pytest.mark.parametrize("error", [RecursionError, AttributeError, OverflowError])
+def test_an_answer_that_makes_the_client_stumble_is_one_sentence(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON a hundred thousand lists deep; a number where a date belongs."""
+    from nbguard.artifact import hub as artifact_hub
+
+    def stumble(*_: object) -> None:
+        raise error("whatever")
+
+    monkeypatch.setattr(artifact_hub, "_asked", stumble)
+    with pytest.raises(TargetError, match="makes no sense"):
+        artifact_hub.list_repo("acme/any", remember=False)

@@ -15,11 +15,10 @@ import glob
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from nbguard.artifact.folders import names_below
 from nbguard.artifact.hub_listing import DATASETS, place_in_cache, repository_folder, typed
 from nbguard.artifact.quarantine import hold
 from nbguard.errors import TargetError
@@ -90,7 +89,7 @@ def _file(load: RepositoryLoad, source: str, given: dict[str, Any]) -> Callable[
     commit = load.admit(source, revision=revision, files=_opened([path]), on_hub=True)
     found = _found(load, source, revision)
     if path not in found.names and found.listing is not None and not found.listing.cached:
-        raise _no_such_file(source, path, commit)
+        _no_such_file(source, path, commit)
     given |= {"revision": commit, "force_download": False}
     return _held(load, found, [path], given)
 
@@ -117,15 +116,15 @@ def _found(load: RepositoryLoad, source: str, revision: str | None) -> Source:
         raise SourceError(str(error)) from None
 
 
-def _no_such_file(source: str, path: str, commit: str | None) -> Exception:
-    """What huggingface_hub raises where the server does not have a file."""
+def _no_such_file(source: str, path: str, commit: str | None) -> NoReturn:
+    """Raise what huggingface_hub raises where the server does not have a file."""
     import httpx
     from huggingface_hub import errors, hf_hub_url
 
     named = typed(source)
     url = hf_hub_url(named["repo_id"], path, repo_type=named["repo_type"], revision=commit)
     response = httpx.Response(404, request=httpx.Request("HEAD", url))
-    return errors.RemoteEntryNotFoundError(f"{source} lists no file {path[:SHOWN]!r}.", response=response)
+    raise errors.RemoteEntryNotFoundError(f"{source} lists no file {path[:SHOWN]!r}.", response=response)
 
 
 def _held(load: RepositoryLoad, found: Source, names: list[str], given: dict[str, Any]) -> Callable[[Any], None]:
@@ -154,15 +153,18 @@ def _check(found: Source, names: list[str], given: dict[str, Any], place: Any) -
         odd = (n for n in _opened(names) if not _same(found, n, place if single else os.path.join(place, n)))
     elif len(names) > MOST_PATTERNS:  # files that lie there by themselves are the person's own
         listed = frozenset(found.names)
-        odd = (n for n in names_below(os.path.realpath(place)) if n not in listed and _is_link(place, n))
+        odd = (n for n in _links_below(os.path.realpath(place)) if n not in listed)
     name = next(iter(odd), "")
     if name:
         why = f"{ascii(name)[:SHOWN]} is not the file that was listed and looked at."
         walk.stop(why, "huggingface_hub", "/".join(found.key[1:2]))
 
 
-def _is_link(place: str | os.PathLike[str], name: str) -> bool:
-    return os.path.islink(os.path.join(place, *name.split("/")))
+def _links_below(place: str) -> Iterator[str]:
+    """Names of what the cache holds of a commit; all of them, at whatever depth."""
+    for base, _, names in os.walk(place):
+        paths = (os.path.join(base, name) for name in names)
+        yield from (os.path.relpath(p, place).replace(os.sep, "/") for p in paths if os.path.islink(p))
 
 
 def _same(found: Source, name: str, place: str | os.PathLike[str]) -> bool:
