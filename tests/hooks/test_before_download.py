@@ -260,10 +260,11 @@ def test_code_of_another_repository_is_asked_about_before_it_is_downloaded(hub: 
 
 
 def test_an_approval_is_given_without_a_download_and_holds_for_what_comes(
-    hub: Hub, nobody: None, marker: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, nobody: None, marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nbguard.commands import actions
 
+    monkeypatch.setenv("NBGUARD_DATA_DIR", str(tmp_path / "data"))
     files = files_of("demo/tiny-custom")
     repo = pushed(hub, "approved", {**files, **big()})
     with pytest.raises(LoadBlocked):
