@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -275,6 +276,25 @@ def test_an_approval_is_given_without_a_download_and_holds_for_what_comes(
     assert in_cache(custom) == in_cache(repo) == []
     assert AutoConfig.from_pretrained(custom, trust_remote_code=True).model_type == "tiny-demo"
     assert "configuration_tiny.py" in " ".join(in_cache(custom))
+
+
+def test_honest_code_loads_as_the_first_thing_in_a_process(hub: Hub, tmp_path: Path) -> None:
+    """What its imports draw in is read from byte code by an import system that meets the guard of marshal."""
+    repo = fresh(hub, "demo/tiny-custom")
+    script = f"""
+import nbguard
+from nbguard.gate import Answer
+from nbguard.hooks import walk
+walk.ask = lambda *a: Answer("once", "someone", "", "terminal")
+walk.tell = lambda *a: None
+walk._somebody_there = lambda: True
+nbguard.install()
+from transformers import AutoModel
+print(type(AutoModel.from_pretrained({repo!r}, trust_remote_code=True)).__name__)
+"""
+    environment = {**os.environ, **hub.environment(tmp_path / "home"), "NBGUARD_DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "TinyModel", done.stderr[-2_000:]
 
 
 def test_a_conversion_leaves_nothing_of_the_pickles_in_the_cache(hub: Hub, tmp_path: Path) -> None:

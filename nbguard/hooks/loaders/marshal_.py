@@ -21,7 +21,7 @@ from nbguard.hooks.loaders.declarations.streams import MARSHAL
 from nbguard.hooks.loaders.declared import guarded_call
 from nbguard.hooks.loaders.entry import Loader
 from nbguard.hooks.short_traces import shorten
-from nbguard.hooks.walls import scope
+from nbguard.hooks.walls import code_effects, scope
 
 
 def guard(hooks: Installed, marshal: ModuleType) -> None:
@@ -49,4 +49,5 @@ def _for_a_person(loader: Loader, original: Callable[..., Any]) -> Callable[...,
             shorten(error)
             raise
 
+    code_effects.look_through(guarded)  # type: ignore[arg-type]
     return guarded

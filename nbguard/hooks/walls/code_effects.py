@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from importlib import _bootstrap, _bootstrap_external
-from types import FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from nbguard.hooks import trust
@@ -62,6 +62,8 @@ _IMPORT_SYSTEM = {
     if isinstance(function, FunctionType)
 }
 """Code of the import system by its identity: a name can be claimed by other code, and equal code can be made."""
+_GUARDS: dict[int, CodeType] = {}
+"""Code of guards that stand between the import system and the C functions that it calls; by identity, too."""
 _DEEPEST = 400
 """Frames looked at for an import of a library that is on."""
 
@@ -122,6 +124,11 @@ def repository_below(folder: str) -> Callable[[], None]:
     return forget
 
 
+def look_through(guard: FunctionType) -> None:
+    """Judge what this guard calls by whoever called it."""
+    _GUARDS[id(guard.__code__)] = guard.__code__
+
+
 def announce_threads() -> Callable[[], None]:
     """Let starting a thread be an audit event, as it is from Python 3.12 on. Returns what undoes it.
 
@@ -155,6 +162,8 @@ def _judge(grant: Grant, event: str, args: tuple[Any, ...], everything: bool) ->
     if event == "os.putenv" and args and args[0] in SETTINGS:
         return
     frame = sys._getframe(2)
+    if id(frame.f_code) in _GUARDS and frame.f_back is not None:
+        frame = frame.f_back
     if event == "open" and id(frame.f_code) in _IMPORT_SYSTEM and effects._of_import_system(frame, event, args, grant):
         return
     if event in CLAIMING or event == "marshal.loads":
