@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbguard.artifact.checkpoints import Choice, Reader, Selection, choose, code_closure
+from nbguard.artifact.hub_answers import repository_info
 from nbguard.artifact.hub_facts import said
 from nbguard.artifact.hub_listing import (
     COMMIT,
@@ -39,8 +40,6 @@ SMALL = 64 << 20
 """Bytes up to which a file counts as a configuration and is read while choosing."""
 
 
-LISTING_SECONDS = 30.0
-"""Without a word from the Hub while it lists a repository."""
 _NONSENSE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 """What huggingface_hub's client raises for answers that are not of the form that it knows."""
 
@@ -143,14 +142,14 @@ def list_repo(
     Args:
         remember: note in the cache what a branch or tag stands for; False where nothing may be written yet.
     """
-    from huggingface_hub import HfApi, constants, errors, is_offline_mode
+    from huggingface_hub import constants, errors, is_offline_mode
 
     if not is_repo_id(typed(repo_id)["repo_id"]):
         raise no_repository(repo_id)
     if offline or is_offline_mode():
         return _cached(repo_id, revision, cache_dir, "the Hub may not be asked")
     try:
-        info: Any = _asked(HfApi(), typed(repo_id), revision, token)
+        info: Any = repository_info(**typed(repo_id), revision=revision, token=token)
     except errors.HTTPError as error:
         problem = sentence(error, repo_id, revision)
         answered = getattr(error, "response", None)
@@ -183,16 +182,6 @@ def list_repo(
     blob_ids = {s.rfilename: s.blob_id for s in siblings if isinstance(s.blob_id, str)}
     about = said(info, typed(repo_id)["repo_id"], typed(repo_id)["repo_type"], token)
     return Listing(repo_id, commit, sizes, digests, provenance, blob_ids=blob_ids, hub=about)
-
-
-def _asked(api: Any, named: dict[str, str], revision: str | None, token: str | bool | None) -> Any:
-    """One answer for the files and for what the Hub says of the repository."""
-    options: dict[str, Any] = {
-        "revision": revision, "files_metadata": True, "token": token, "timeout": LISTING_SECONDS
-    }  # fmt: skip
-    if named["repo_type"] == "dataset":
-        return api.dataset_info(named["repo_id"], **options)
-    return api.model_info(named["repo_id"], securityStatus=True, **options)
 
 
 def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, why: str) -> Listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from loopback_hub import Hub
 
+from nbguard.artifact import hub as artifact_hub
 from nbguard.artifact.checkpoints import Selection, choose, with_variant
 from nbguard.artifact.hub import list_repo, open_repo
 from nbguard.artifact.hub_listing import is_repo_id
@@ -114,8 +116,6 @@ def test_no_network(repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ["../../.bashrc", "/etc/passwd", "a/../../b", "a\\..\\b", "a\x1b[2J", "a\u202eb", "", "a//b", "./a", "x" * 300],
 )
 def test_a_listing_that_names_files_it_must_not(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    from huggingface_hub import HfApi
-
     sibling = SimpleNamespace(rfilename=name, size=1, lfs=None)
     info = SimpleNamespace(
         sha="a" * 40,
@@ -127,15 +127,13 @@ def test_a_listing_that_names_files_it_must_not(monkeypatch: pytest.MonkeyPatch,
         library_name="",
         gated="",
     )
-    monkeypatch.setattr(HfApi, "model_info", lambda *a, **k: info)
+    monkeypatch.setattr(artifact_hub, "repository_info", lambda *a, **k: info)
     with pytest.raises(TargetError, match="nothing was fetched"):
         open_repo("acme/hostile")
 
 
 def test_a_commit_that_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import HfApi
-
-    monkeypatch.setattr(HfApi, "model_info", lambda *a, **k: SimpleNamespace(sha="../../x", siblings=[]))
+    monkeypatch.setattr(artifact_hub, "repository_info", lambda *a, **k: SimpleNamespace(sha="../../x", siblings=[]))
     with pytest.raises(TargetError, match="named no commit"):
         open_repo("acme/hostile")
 
@@ -259,11 +257,45 @@ def test_an_answer_that_makes_the_client_stumble_is_one_sentence(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """JSON a hundred thousand lists deep; a number where a date belongs."""
-    from nbguard.artifact import hub as artifact_hub
 
-    def stumble(*_: object) -> None:
+    def stumble(**_: object) -> None:
         raise error("whatever")
 
-    monkeypatch.setattr(artifact_hub, "_asked", stumble)
+    monkeypatch.setattr(artifact_hub, "repository_info", stumble)
     with pytest.raises(TargetError, match="makes no sense"):
         artifact_hub.list_repo("acme/any", remember=False)
+
+
+@pytest.mark.parametrize("how", ["drip", "endless"])
+def test_a_listing_is_read_neither_for_ever_nor_without_end(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from nbguard.artifact import hub_answers
+
+    stopped = threading.Event()
+
+    class Liar(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not stopped.wait(0.05 if how == "drip" else 0):
+                    self.wfile.write(b" " if how == "drip" else b" " * (1 << 20))
+                    self.wfile.flush()
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(hub_answers, "SECONDS", 0.5 if how == "drip" else 60.0)
+    monkeypatch.setattr(hub_answers, "LONGEST", 4 << 20)
+    try:
+        with pytest.raises(TargetError, match="makes no sense"):
+            list_repo("acme/endless", remember=False)
+    finally:
+        stopped.set()
+        server.shutdown()
+        server.server_close()

@@ -34,14 +34,14 @@ HIDDEN = ("adapter_config.json", "hidden.py", "README.md")
 @pytest.fixture
 def hiding(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that lists less to the guard than it serves."""
-    asked: Callable[..., Any] = artifact_hub._asked
+    asked: Callable[..., Any] = artifact_hub.repository_info
 
-    def less(*arguments: Any) -> Any:
-        info = asked(*arguments)
+    def less(**arguments: Any) -> Any:
+        info = asked(**arguments)
         info.siblings = [s for s in info.siblings if s.rfilename not in HIDDEN]
         return info
 
-    monkeypatch.setattr(artifact_hub, "_asked", less)
+    monkeypatch.setattr(artifact_hub, "repository_info", less)
 
 
 def hostile(hub: Hub, name: str) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from nbguard.artifact.hub_answers import client
 from nbguard.artifact.hub_listing import DATASETS, place_in_cache, repository_folder, typed
 from nbguard.artifact.quarantine import hold
 from nbguard.errors import TargetError
@@ -118,12 +119,12 @@ def _found(load: RepositoryLoad, source: str, revision: str | None) -> Source:
 
 def _no_such_file(source: str, path: str, commit: str | None) -> NoReturn:
     """Raise what huggingface_hub raises where the server does not have a file."""
-    import httpx
     from huggingface_hub import errors, hf_hub_url
 
     named = typed(source)
     url = hf_hub_url(named["repo_id"], path, repo_type=named["repo_type"], revision=commit)
-    response = httpx.Response(404, request=httpx.Request("HEAD", url))
+    http = client()
+    response = http.Response(404, request=http.Request("HEAD", url))
     raise errors.RemoteEntryNotFoundError(f"{source} lists no file {path[:SHOWN]!r}.", response=response)
 
 
