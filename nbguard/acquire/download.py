@@ -141,9 +141,10 @@ def fetch(
         raise TargetError(f"The Hub could not be asked about {wanted.repo_id}, so nothing was downloaded.")
     metadata, remarks = _metadata(listing, wanted)
     say("[1/6] Metadata")
-    for line in (*(f"{key}: {value}" for key, value in metadata.items()), *remarks):
+    named = _of_name(listing)
+    for line in (*_about_name(named), *(f"{key}: {value}" for key, value in metadata.items()), *remarks):
         say(f"      {terminal(line, 300)}")
-    _stop(settle(_of_name(listing), None, "name"))
+    _stop(settle(named, None, "name"))
 
     rows = pick(listing.sizes, pickles=wanted.pickles, code=wanted.code, include=wanted.include,
                 exclude=wanted.exclude)  # fmt: skip
@@ -245,6 +246,14 @@ def _of_name(listing: Listing) -> Report:
     artifact = Artifact(listing.repo_id, "hub", (), listing.commit)
     nothing = FileReport(listing.repo_id, 0, "name", Verdict.SAFE)
     return with_name(Report(listing.repo_id, artifact, (nothing,), provenance=listing.provenance))
+
+
+def _about_name(named: Report) -> Iterator[str]:
+    """What is to be said of the name before anything else."""
+    meant = named.advice.meant
+    asked = f" Did you mean {meant.name}?" if meant is not None else ""
+    for finding in named.findings:
+        yield f"{finding.severity.word.upper()}: {finding.message}{asked}"
 
 
 def _metadata(listing: Listing, wanted: Request) -> tuple[dict[str, str], list[str]]:

@@ -205,9 +205,43 @@ def test_a_name_that_imitates_a_publisher_stops_at_the_first_step(hub: Hub, cach
     with pytest.raises(DownloadRefused):
         nbguard.download("meta-Ilama/Llama-3.1-8B", cache_dir=cache, say=said.append)
     assert not any(line.startswith("[2/6]") for line in said)
-    done = download("meta-Ilama/Llama-3.1-8B", cache, accept=True)
+    told = next(line for line in said if "CRITICAL" in line)
+    assert said.index(told) == 1
+    assert "Did you mean meta-llama/Llama-3.1-8B?" in told
+    with pytest.raises(DownloadRefused, match="made to be taken for another one's") as refused:
+        download("meta-Ilama/Llama-3.1-8B", cache, accept=True)
+    assert "objects or code" not in str(refused.value)
+    done = download("meta-Ilama/Llama-3.1-8B", cache, accept=lambda report: True)
     assert done.report.verdict.word == "review"
-    assert events() == ["download.refused", "download.name-accepted", "download.accepted", "download.promoted"]
+    assert events() == [
+        "download.refused", "download.refused", "download.name-accepted", "download.accepted", "download.promoted"
+    ]  # fmt: skip
+
+
+def test_a_person_or_an_approval_may_accept_such_a_name(
+    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbguard import gate
+    from nbguard.commands import actions
+
+    name = "meta-Ilama/Llama-3.2-1B"
+    hub.store.push(name, {"config.json": CONFIG, "model.safetensors": EMPTY})
+    asked: list[Decision] = []
+
+    def ask(report: Any, decision: Decision, request: Any) -> gate.Answer:
+        asked.append(decision)
+        return gate.Answer("once", "ada", "meant it", "terminal")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "frontend", lambda: "terminal")
+        patched.setattr(gate, "ask", ask)
+        assert download(name, cache, accept=True).path
+    assert len(asked) == 1
+    actions.approve(f"hf://{name}", reason="looked at it")
+    assert download(name, cache).path
+    hub.store.push(name, {"config.json": CONFIG + b" ", "model.safetensors": EMPTY})
+    with pytest.raises(DownloadRefused, match="made to be taken"):
+        download(name, cache, accept=True)
 
 
 def test_what_cannot_be_read_is_never_promoted(hub: Hub, cache: Path) -> None:
