@@ -115,7 +115,7 @@ class _Way:
         approved = approvals.find(report, opened) if stage == "quarantine" else None
         request = LoadRequest(LOADER, self.wanted.repo_id, "hub", revision=self.wanted.revision)
         alike = _lookalikes(report) - self._names
-        accept = None if self.accept is True and alike else self.accept  # what was said before it was seen does not count
+        accept = None if self.accept is True and alike else self.accept  # it was said before the name was looked at
         there = accept is not None or gate.frontend() != "none"
         decision = policy.decide(report, policy.current(), policy.Situation(approved, there, request))
         allowed = decision.action == "allow" or (report.verdict is Verdict.SAFE and there)

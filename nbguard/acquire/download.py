@@ -24,10 +24,12 @@ from nbguard.artifact.checkpoints import Choice
 from nbguard.artifact.hub import list_repo
 from nbguard.artifact.hub_listing import Listing, repository_folder, typed
 from nbguard.artifact.model import Artifact, NotScanned
+from nbguard.artifact.names import shown
 from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
 from nbguard.artifact.sources import HELD_OPEN, Opened
 from nbguard.errors import LoadBlocked, TargetError
 from nbguard.provenance import did_you_mean, with_name
+from nbguard.provenance.checksums import VerificationError, parse_manifest, read_bounded
 from nbguard.report.escape import terminal
 from nbguard.report.model import FileReport, Report, Verdict
 
@@ -151,10 +153,10 @@ def fetch(
     names = tuple(row.path for row in rows if row.fetch)
     passed = tuple(NotScanned(row.path, f"not downloaded: {row.why}") for row in rows if not row.fetch)
     _something(wanted, rows, names)
-    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as shown:
-        remote = judged(shown)
-        failed, later = _unread(remote, shown)
-        remote = replace(remote, not_scanned=told(shown).not_opened)
+    with open_listed(listing, Choice(names, passed), token=wanted.token, cache_dir=wanted.cache_dir) as looked:
+        remote = judged(looked)
+        failed, later = _unread(remote, looked)
+        remote = replace(remote, not_scanned=told(looked).not_opened)
     rows = tuple(_weighed(row, remote) for row in rows)
     say(f"[2/6] {len(names):,} of {len(rows):,} files, {_mb(sum(row.size or 0 for row in rows if row.fetch))} MB;"
         f" judged where they lie: {remote.verdict.word}")  # fmt: skip
@@ -170,6 +172,8 @@ def fetch(
     else:
         _stop(settle(remote, None, "remote"), remote)
 
+    if wanted.to is not None:
+        _checksums(wanted, listing)  # before anything moves
     with quarantine.hold(listing, names, token=wanted.token, cache_dir=wanted.cache_dir, progress=tell,
                          to=wanted.to) as held:  # fmt: skip
         say(f"[3/6] Quarantine: {terminal(held.place, 500)} ({_mb(held.fetched)} MB fetched)")
@@ -206,19 +210,45 @@ def _promoted(
     if wanted.to is None:
         path = held.promote()
         return replace(done, path=path, checksums=record(listing, done.sha256) if record is not None else None)
-    name = checksums.FILE_NAME
-    while name in listing.sizes:
-        name = f"nbguard-{name}"
-    place = os.path.join(os.path.abspath(wanted.to), name)
-    if os.path.lexists(place) and (os.path.islink(place) or not os.path.isfile(place)):
-        raise quarantine.QuarantineError(f"{place} is no plain file, so no checksums can be written.", held.place)
+    try:
+        name, before = _checksums(wanted, listing)
+    except TargetError as error:
+        raise quarantine.QuarantineError(str(error), held.place) from None
     path = held.promote_to(wanted.to)
     place = os.path.join(path, name)
     draft = f"{place}.{os.getpid()}"
     with open(draft, "x", encoding="utf-8", newline="") as file:
-        file.write(checksums.text(done.sha256.items()))
+        file.write(checksums.text({**before, **done.sha256}.items()))
     os.replace(draft, place)
     return replace(done, path=path, checksums=place)
+
+
+def _checksums(wanted: Request, listing: Listing) -> tuple[str, dict[str, str]]:
+    """How the file of checksums is called in the folder of `--to`, and what one that lies there says of other files.
+
+    Raises:
+        TargetError: what lies there is no plain file, or holds more than lines as they are written here.
+    """
+    name = checksums.FILE_NAME
+    while name in listing.sizes:
+        name = f"nbguard-{name}"
+    place = os.path.join(os.path.abspath(wanted.to or ""), name)
+    if not os.path.lexists(place):
+        return name, {}
+    if os.path.islink(place) or not os.path.isfile(place):
+        raise TargetError(f"{shown(place)} is no plain file, so no checksums can be written.")
+    try:
+        data = read_bounded(place)
+        before = parse_manifest(data, label=shown(place))
+        kept = sorted(data.splitlines()) == sorted(checksums.text(before.items()).encode().splitlines())
+    except (TargetError, VerificationError, UnicodeEncodeError):
+        kept = False
+    if not kept:
+        raise TargetError(
+            f"{shown(place)} is there already and holds more than SHA-256 lines as sha256sum writes them; it is not"
+            " replaced. Move it away, or choose another folder."
+        )
+    return name, before
 
 
 def _stop(why: str, report: Report | None = None, place: str | None = None) -> None:

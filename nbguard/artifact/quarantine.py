@@ -33,6 +33,8 @@ from nbguard.errors import TargetError
 SPARE = 64 << 20
 """Bytes that stay free on the disk."""
 
+AGAIN = "trying again goes on from there, and deleting that folder frees the space."
+
 
 class QuarantineError(TargetError):
     """Files were not fetched, or not promoted. Nothing of them is where a loader would look.
@@ -42,10 +44,7 @@ class QuarantineError(TargetError):
     """
 
     def __init__(self, message: str, place: str) -> None:
-        super().__init__(
-            f"{message} Nothing was promoted. What came so far is kept in {shown(place)}: trying again goes on from"
-            " there, and deleting that folder frees the space."
-        )
+        super().__init__(f"{message} Nothing was promoted. What came so far is kept in {shown(place)}: {AGAIN}")
         self.place = place
 
 
@@ -375,6 +374,7 @@ def hold(
         to: the folder they are meant for (`Held.promote_to`): the quarantine is then beside it, on its disk.
 
     Raises:
+        KeyboardInterrupt: with a sentence on where what came so far is kept.
         QuarantineError: the server lies, fails or is too slow; the disk is full; something lies where they belong.
         TargetError: the listing cannot be gone by (no digest, no length, names that lead elsewhere).
     """
@@ -384,15 +384,20 @@ def hold(
     place = os.path.join(above, *below)
     held = Held(listing, names, cache, repository, place)
     tell = progress or (lambda share, what: None)
-    with contextlib.ExitStack() as stack:
-        stack.callback(held.close)
-        with held._told():
-            held._lock.enter_context(
-                locked(above, below, lambda: tell(0.0, "waiting for another download of it"), tidy=to is not None)
-            )
-            with placing.inside(above, *below, private=True):
-                held._fill(token, tell)
-        yield held
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(held.close)
+            with held._told():
+                held._lock.enter_context(
+                    locked(above, below, lambda: tell(0.0, "waiting for another download of it"), tidy=to is not None)
+                )
+                with placing.inside(above, *below, private=True):
+                    held._fill(token, tell)
+            yield held
+    except KeyboardInterrupt as stopped:
+        if placing.any_bytes(os.path.join(place, "blobs")):
+            stopped.args = (f"interrupted. What came so far is kept in {shown(place)}: {AGAIN}",)
+        raise
 
 
 def _places(

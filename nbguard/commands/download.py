@@ -41,9 +41,9 @@ def run(options: argparse.Namespace) -> int:
         else:
             sys.stderr.write(f"nbguard: {terminal(str(refused), 4_000, block=True)}\n")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         progress.clear()
-        complain("interrupted; nothing was promoted, and calling again goes on from there.")
+        complain(str(stopped) or "interrupted; nothing was promoted.")
         return 130
     finally:
         progress.clear()

@@ -21,7 +21,7 @@ from nbguard.acquire import checksums
 from nbguard.acquire.download import Downloaded, DownloadRefused
 from nbguard.acquire.picking import pick
 from nbguard.approvals import AuditLog
-from nbguard.artifact import ranged_http
+from nbguard.artifact import fetching, ranged_http
 from nbguard.artifact.quarantine import QuarantineError
 from nbguard.errors import TargetError
 from nbguard.policy import Decision
@@ -218,9 +218,7 @@ def test_a_name_that_imitates_a_publisher_stops_at_the_first_step(hub: Hub, cach
     ]  # fmt: skip
 
 
-def test_a_person_or_an_approval_may_accept_such_a_name(
-    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_person_or_an_approval_may_accept_such_a_name(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbguard import gate
     from nbguard.commands import actions
 
@@ -316,6 +314,23 @@ def test_a_folder_takes_plain_files(hub: Hub, cache: Path, tmp_path: Path) -> No
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "data", "out"]
 
 
+def test_checksums_that_lie_in_the_folder_are_kept(hub: Hub, cache: Path, tmp_path: Path) -> None:
+    hub.store.push("acme/one", {"config.json": CONFIG, "model.safetensors": EMPTY})
+    record = tmp_path / "out" / "checksums.sha256"
+    record.parent.mkdir()
+    mine = manifest_line("mine.txt", "0" * 64)
+    record.write_text(manifest_line("config.json", "1" * 64) + mine)
+    download("acme/one", cache, to=tmp_path / "out")
+    assert mine in record.read_text()
+    assert "1" * 64 not in record.read_text()
+    assert len(record.read_text().splitlines()) == 3
+    for other in ("# my notes\n" + mine, '{"mine.txt": "' + "0" * 64 + '"}', "", "my diary\n", f"{'0' * 64} *mine\n"):
+        record.write_text(other)
+        with pytest.raises(TargetError, match="is not replaced"):
+            download("acme/one", cache, to=tmp_path / "out")
+        assert record.read_text() == other
+
+
 def test_a_repository_with_checksums_of_its_own_keeps_them(hub: Hub, cache: Path, tmp_path: Path) -> None:
     files = {"config.json": CONFIG, "model.safetensors": EMPTY, "checksums.sha256": b"x"}
     hub.store.push("acme/sums", files)
@@ -356,12 +371,16 @@ def test_an_interrupt_is_one_sentence(
 ) -> None:
     offer(hub.store, BERT)
 
+    real = fetching.fetch
+
     def stopped(*given: Any, **more: Any) -> None:
+        real(*given, **more)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nbguard.artifact.fetching.fetch", stopped)
     assert run(BERT, "--to", str(tmp_path / "m")) == 130
-    assert "calling again goes on" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"kept in {tmp_path}/.nbguard-quarantine-m/models--demo--tiny-bert: trying again goes on" in told
     assert not (tmp_path / "m").exists()
     assert events() == ["download.interrupted"]
 
