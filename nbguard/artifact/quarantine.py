@@ -21,7 +21,7 @@ from pathlib import Path
 from nbguard.artifact import fetching, placing
 from nbguard.artifact.blobs import Blob, same
 from nbguard.artifact.checkpoints import Choice
-from nbguard.artifact.fetching import Digests, Progress, Wanted, mb
+from nbguard.artifact.fetching import AGAIN, Digests, Progress, Wanted, mb
 from nbguard.artifact.hub_listing import COMMIT, Listing, repository_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import shown
@@ -32,8 +32,6 @@ from nbguard.errors import TargetError
 
 SPARE = 64 << 20
 """Bytes that stay free on the disk."""
-
-AGAIN = "trying again goes on from there, and deleting that folder frees the space."
 
 
 class QuarantineError(TargetError):
