@@ -105,8 +105,7 @@ class Held:
         Raises:
             QuarantineError: something else lies where they belong, or they were changed meanwhile.
         """
-        chosen = self._chosen(names)
-        commit = self.listing.commit
+        chosen, commit = self._chosen(names), self.listing.commit
         with self._told():
             self._check_targets(chosen)
             with (

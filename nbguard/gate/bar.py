@@ -97,11 +97,12 @@ class _CellBar(_Bar):
         known = self.share > 0
         fill = f"width:{percent}%" if known else "width:100%;opacity:.35"
         label = f"{percent} %" if known else ""
+        what = html(shortened(self.what, 100), 100)
         self._slot.show_static(
             '<div class="tex2jax_ignore mathjax_ignore" style="max-width:640px;padding:6px 2px;'
             'font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);color:var(--jp-ui-font-color1,#333)">'
             f"<div><b>nbguard</b> {html(self.title, 160)} "
-            f'<span style="color:var(--jp-ui-font-color2,#666)">{html(shortened(self.what, 100), 100)} {label}</span></div>'
+            f'<span style="color:var(--jp-ui-font-color2,#666)">{what} {label}</span></div>'
             f'<div role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
             'style="height:6px;border-radius:3px;margin-top:4px;background:var(--jp-layout-color3,#ddd)">'
             f'<div style="height:6px;border-radius:3px;background:var(--jp-brand-color1,#1976d2);{fill}"></div>'
