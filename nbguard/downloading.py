@@ -120,7 +120,7 @@ class _Way:
         decision = policy.decide(report, policy.current(), policy.Situation(approved, there, request))
         allowed = decision.action == "allow" or (report.verdict is Verdict.SAFE and there)
         if report.verdict is Verdict.UNVERIFIABLE:
-            return self._why(report, "What could not be read to the end is not downloaded.")
+            return self._why(report, f"{_elsewhere(report)}What could not be read to the end is not downloaded.")
         if stage == "name" and self._approved_some():  # by the bytes, once they are here
             return ""
         if stage == "remote" and (decision.action == "ask" or self._approved_some()):
@@ -133,7 +133,9 @@ class _Way:
             return self._why(report, "It would do something harmful or unexplained when it is loaded.")
         if decision.action == "deny":
             also = " Such a name is not accepted by --yes (accept=True) alone." if alike and self.accept is True else ""
-            return self._why(report, decision.reason + also)
+            asking = report.verdict is Verdict.REVIEW and "review.headless.refuse" in decision.rules and not alike
+            way = "Or, once you have looked at it, the same with --yes (accept=True in Python).\n" if asking else ""
+            return self._why(report, decision.reason + also, way)
         if self.name_accepted and stage == "quarantine" and _only_name(report):
             self.note("download.accepted", report, rules=list(decision.rules), why="the name was accepted before")
             return ""
@@ -173,10 +175,10 @@ class _Way:
         return ""
 
     @staticmethod
-    def _why(report: Report, sentence: str) -> str:
+    def _why(report: Report, sentence: str, way: str = "") -> str:
         from nbguard.report.text import brief
 
-        return f"{sentence}\n{brief(report)}\n"
+        return f"{sentence}\n{brief(report)}\n{way}"
 
     def note(self, event: str, report: Report | None, **more: Any) -> None:
         """An entry in the audit log; a dry run decides nothing."""
@@ -191,6 +193,13 @@ class _Way:
         }  # fmt: skip
         target = self.wanted.repo_id + (f"@{self.wanted.revision}" if self.wanted.revision else "")
         AuditLog().record(event, loader=LOADER, target=target, **fields, **more)
+
+
+def _elsewhere(report: Report) -> str:
+    """What to do where code lies in a repository that is not fetched with this one."""
+    if not any(f.rule == "code.cross-repository" for f in report.findings):
+        return ""
+    return "It takes code from another repository, which --code does not fetch: leave --code out, or get that one too. "
 
 
 def _lookalikes(report: Report) -> set[str]:

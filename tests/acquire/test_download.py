@@ -475,3 +475,57 @@ def test_danger_goes_through_by_an_approval_that_the_policy_counts_alone(hub: Hu
     with pytest.raises(DownloadRefused) as refused:
         download("acme/known-danger", cache, pickles=True, accept=True)
     assert refused.value.place is not None
+
+
+def test_papers_alone_are_safe(hub: Hub, cache: Path) -> None:
+    files = {"config.json": CONFIG, "README.md": b"# A model\n", "model.safetensors": EMPTY}
+    hub.store.push("acme/papers", files)
+    done = download("acme/papers", cache, include=["*.md"])
+    assert list(done.sha256) == ["README.md"]
+    assert done.report.verdict.word == "safe"
+    hub.store.push("acme/papers", {**files, "README.md": BOMB})
+    with pytest.raises(DownloadRefused):
+        download("acme/papers", cache, include=["*.md"], accept=True)
+
+
+def test_nobody_is_sent_to_convert_what_is_dangerous(hub: Hub, cache: Path) -> None:
+    hub.store.push("acme/danger3", {"config.json": CONFIG, "pytorch_model.bin": BOMB})
+    with pytest.raises(DownloadRefused, match="Do not load them") as refused:
+        download("acme/danger3", cache)
+    said = str(refused.value)
+    assert "convert" not in said
+    assert "--pickles" not in said
+    assert not cache.exists()
+
+
+def test_a_refusal_for_want_of_a_person_names_both_ways_on(hub: Hub, cache: Path) -> None:
+    hub.store.push("acme/ways", REVIEWED)
+    with pytest.raises(DownloadRefused) as refused:
+        download("acme/ways", cache, code=True)
+    said = str(refused.value)
+    assert "nbguard approve" in said
+    assert "--yes" in said
+    assert "\n Nothing" not in said
+    assert {row.path: row.kind for row in download("acme/ways", cache, dry_run=True).files} == {
+        row.path: row.kind for row in download("acme/ways", cache, dry_run=True, code=True).files
+    }
+
+
+def test_what_was_here_already_is_said(hub: Hub, cache: Path) -> None:
+    offer(hub.store, BERT)
+    said: list[str] = []
+    for _ in range(2):
+        said.clear()
+        nbguard.download(BERT, cache_dir=cache, say=said.append)
+    assert any("all was here already" in line for line in said)
+    assert not any("0.0 MB" in line for line in said)
+
+
+def test_a_dry_run_does_not_count_what_is_only_too_large(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbguard.artifact import remote_repo
+    from nbguard.artifact.remote import Most
+
+    monkeypatch.setattr(remote_repo, "WHOLE", 1 << 10)
+    monkeypatch.setattr(remote_repo, "Most", lambda: Most(nbytes=70_000))
+    hub.store.push("acme/large2", {"config.json": CONFIG, "weights.pkl": pickle.dumps([bytes(1 << 20)])})
+    assert run("acme/large2", "--pickles", "--dry-run") == 0
