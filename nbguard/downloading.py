@@ -136,7 +136,7 @@ class _Way:
             asking = report.verdict is Verdict.REVIEW and "review.headless.refuse" in decision.rules and not alike
             way = "Or, once you have looked at it, the same with --yes (accept=True in Python).\n" if asking else ""
             return self._why(report, decision.reason + also, way)
-        if self.name_accepted and stage == "quarantine" and _only_name(report):
+        if self.name_accepted and stage == "quarantine" and _only_name(report) and not alike:
             self.note("download.accepted", report, rules=list(decision.rules), why="the name was accepted before")
             return ""
         why = self._asked(report, opened, decision, request, stage, accept)
