@@ -17,7 +17,7 @@ from nbguard.acquire import checksums
 from nbguard.acquire.download import Downloaded, DownloadRefused, Request, cache_record_name, fetch
 from nbguard.artifact.model import LoadRequest
 from nbguard.errors import TargetError
-from nbguard.report.model import Report, Verdict
+from nbguard.report.model import Report, Severity, Verdict
 
 if TYPE_CHECKING:
     from nbguard.artifact.hub_listing import Listing
@@ -55,7 +55,8 @@ def download(
         pickles: pickles, and weights in other formats, too.
         code: the repository's code too.
         accept: whether what a person should look at first (verdict *review*, or a name like another's) is accepted
-            without a question: True, or a function of the report. Danger and what is unverifiable never are.
+            without a question: True, or a function of the report. Danger and what is unverifiable never are, and True
+            accepts no name that was made to be taken for another one's.
         dry_run: only look; nothing is written.
         say: shown the steps; None for silence.
         progress: called with the share done and what is being fetched; by default a bar where somebody looks.
@@ -100,6 +101,8 @@ class _Way:
     def __init__(self, wanted: Request, accept: Accept) -> None:
         self.wanted, self.accept = wanted, accept
         self.name_accepted = False
+        self._names: set[str] = set()
+        """Look-alikes that were accepted."""
 
     def settle(self, report: Report, opened: Opened | None, stage: str) -> str:
         """See `nbguard.acquire.download.Settle`."""
@@ -111,11 +114,15 @@ class _Way:
         report = with_local_modules(report)
         approved = approvals.find(report, opened) if stage == "quarantine" else None
         request = LoadRequest(LOADER, self.wanted.repo_id, "hub", revision=self.wanted.revision)
-        there = self.accept is not None or gate.frontend() != "none"
+        alike = _lookalikes(report) - self._names
+        accept = None if self.accept is True and alike else self.accept  # it was said before the name was looked at
+        there = accept is not None or gate.frontend() != "none"
         decision = policy.decide(report, policy.current(), policy.Situation(approved, there, request))
         allowed = decision.action == "allow" or (report.verdict is Verdict.SAFE and there)
         if report.verdict is Verdict.UNVERIFIABLE:
-            return self._why(report, "What could not be read to the end is not downloaded.")
+            return self._why(report, f"{_elsewhere(report)}What could not be read to the end is not downloaded.")
+        if stage == "name" and self._approved_some():  # by the bytes, once they are here
+            return ""
         if stage == "remote" and (decision.action == "ask" or self._approved_some()):
             allowed = allowed or report.verdict is Verdict.REVIEW or self._approved_some()
         if allowed:
@@ -125,11 +132,17 @@ class _Way:
         if report.verdict is Verdict.DANGER:
             return self._why(report, "It would do something harmful or unexplained when it is loaded.")
         if decision.action == "deny":
-            return self._why(report, decision.reason)
-        if self.name_accepted and stage == "quarantine" and _only_name(report):
+            also = " Such a name is not accepted by --yes (accept=True) alone." if alike and self.accept is True else ""
+            asking = report.verdict is Verdict.REVIEW and "review.headless.refuse" in decision.rules and not alike
+            way = "Or, once you have looked at it, the same with --yes (accept=True in Python).\n" if asking else ""
+            return self._why(report, decision.reason + also, way)
+        if self.name_accepted and stage == "quarantine" and _only_name(report) and not alike:
             self.note("download.accepted", report, rules=list(decision.rules), why="the name was accepted before")
             return ""
-        return self._asked(report, opened, decision, request, stage)
+        why = self._asked(report, opened, decision, request, stage, accept)
+        if not why:
+            self._names |= alike
+        return why
 
     def _approved_some(self) -> bool:
         """Whether some content of this repository was approved; whether this one is, only its bytes say."""
@@ -138,12 +151,14 @@ class _Way:
         names = (approval.target.removeprefix("hf://").partition("@")[0] for approval in Store().list())
         return self.wanted.repo_id in names
 
-    def _asked(self, report: Report, opened: Opened | None, decision: Any, request: LoadRequest, stage: str) -> str:
+    def _asked(
+        self, report: Report, opened: Opened | None, decision: Any, request: LoadRequest, stage: str, accept: Accept
+    ) -> str:
         from nbguard import gate
         from nbguard.gate.answer import person
 
-        if self.accept is not None:
-            yes = self.accept if isinstance(self.accept, bool) else bool(self.accept(report))
+        if accept is not None:
+            yes = accept if isinstance(accept, bool) else bool(accept(report))
             who, reason = person(), "accepted beforehand"
             if not yes:
                 return self._why(report, "It was not accepted.")
@@ -160,10 +175,10 @@ class _Way:
         return ""
 
     @staticmethod
-    def _why(report: Report, sentence: str) -> str:
+    def _why(report: Report, sentence: str, way: str = "") -> str:
         from nbguard.report.text import brief
 
-        return f"{sentence}\n{brief(report)}\n"
+        return f"{sentence}\n{brief(report)}\n{way}"
 
     def note(self, event: str, report: Report | None, **more: Any) -> None:
         """An entry in the audit log; a dry run decides nothing."""
@@ -178,6 +193,18 @@ class _Way:
         }  # fmt: skip
         target = self.wanted.repo_id + (f"@{self.wanted.revision}" if self.wanted.revision else "")
         AuditLog().record(event, loader=LOADER, target=target, **fields, **more)
+
+
+def _elsewhere(report: Report) -> str:
+    """What to do where code lies in a repository that is not fetched with this one."""
+    if not any(f.rule == "code.cross-repository" for f in report.findings):
+        return ""
+    return "It takes code from another repository, which --code does not fetch: leave --code out, or get that one too. "
+
+
+def _lookalikes(report: Report) -> set[str]:
+    """Names in it that were made to be taken for other ones."""
+    return {f.file for f in report.findings if f.rule.startswith("name.") and f.severity is Severity.CRITICAL}
 
 
 def _only_name(report: Report) -> bool:

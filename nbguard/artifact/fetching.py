@@ -20,13 +20,18 @@ from dataclasses import dataclass
 
 from nbguard.artifact import ranged_http
 from nbguard.artifact.hub_listing import COMMIT, Listing
+from nbguard.artifact.names import shortened, shown
 from nbguard.artifact.ranged_http import Asked, Place
 from nbguard.errors import TargetError
 
 PIECE = 32 << 20
 """Bytes of one request; what came of it stays when it breaks off."""
+SHOWN = 60
+"""Characters of a line about the progress that every bar has room for."""
 CHUNK = 4 << 20
 """Bytes that are hashed at a time."""
+AGAIN = "trying again goes on from there, and deleting that folder frees the space."
+"""What is said of what came, where it was not all."""
 _DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 Progress = Callable[[float, str], None]
@@ -195,12 +200,13 @@ class Telling:
 
     def __call__(self, at: int) -> None:
         what, all_at = self._what, self.done + at
-        self._progress(
-            all_at / max(1, self._total),
-            f"{self._doing}{what.name[-60:]}: {mb(at)} of {mb(what.size)} MB,"
-            f" {mb(all_at)} of {mb(self._total)} MB in all",
-        )
+        figures = f": {mb(at)} of {mb(what.size)} MB"
+        if what.size != self._total:
+            figures += f", {mb(all_at)} of {mb(self._total)} in all"
+        name = shortened(shown(what.name), max(12, SHOWN - len(self._doing) - len(figures)))
+        self._progress(all_at / max(1, self._total), f"{self._doing}{name}{figures}")
 
 
 def mb(nbytes: int) -> str:
-    return f"{nbytes / 1e6:,.1f}"
+    """Megabytes, with a decimal where that says something."""
+    return f"{nbytes / 1e6:,.1f}" if nbytes < 1e8 else f"{nbytes / 1e6:,.0f}"

@@ -20,6 +20,14 @@ def shown(name: str) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def shortened(name: str, most: int) -> str:
+    """At most `most` characters of it, with what is in the middle left out: its end says what kind of file it is."""
+    if len(name) <= most:
+        return name
+    tail = max(0, most - 1) * 2 // 3
+    return name[: max(0, most - 1 - tail)] + "…" + name[len(name) - tail :]
+
+
 def sentence(error: OSError, label: str) -> str:
     """One plain sentence for a file that cannot be opened; `label` is what to call it."""
     known = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from nbguard.artifact import fetching, placing
 from nbguard.artifact.blobs import Blob, same
 from nbguard.artifact.checkpoints import Choice
-from nbguard.artifact.fetching import Digests, Progress, Wanted, mb
+from nbguard.artifact.fetching import AGAIN, Digests, Progress, Wanted, mb
 from nbguard.artifact.hub_listing import COMMIT, Listing, repository_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import shown
@@ -42,10 +42,7 @@ class QuarantineError(TargetError):
     """
 
     def __init__(self, message: str, place: str) -> None:
-        super().__init__(
-            f"{message} Nothing was promoted. What came so far is kept in {shown(place)}: trying again goes on from"
-            " there, and deleting that folder frees the space."
-        )
+        super().__init__(f"{message} Nothing was promoted. What came so far is kept in {shown(place)}: {AGAIN}")
         self.place = place
 
 
@@ -108,8 +105,7 @@ class Held:
         Raises:
             QuarantineError: something else lies where they belong, or they were changed meanwhile.
         """
-        chosen = self._chosen(names)
-        commit = self.listing.commit
+        chosen, commit = self._chosen(names), self.listing.commit
         with self._told():
             self._check_targets(chosen)
             with (
@@ -375,6 +371,7 @@ def hold(
         to: the folder they are meant for (`Held.promote_to`): the quarantine is then beside it, on its disk.
 
     Raises:
+        KeyboardInterrupt: with a sentence on where what came so far is kept.
         QuarantineError: the server lies, fails or is too slow; the disk is full; something lies where they belong.
         TargetError: the listing cannot be gone by (no digest, no length, names that lead elsewhere).
     """
@@ -384,15 +381,20 @@ def hold(
     place = os.path.join(above, *below)
     held = Held(listing, names, cache, repository, place)
     tell = progress or (lambda share, what: None)
-    with contextlib.ExitStack() as stack:
-        stack.callback(held.close)
-        with held._told():
-            held._lock.enter_context(
-                locked(above, below, lambda: tell(0.0, "waiting for another download of it"), tidy=to is not None)
-            )
-            with placing.inside(above, *below, private=True):
-                held._fill(token, tell)
-        yield held
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(held.close)
+            with held._told():
+                held._lock.enter_context(
+                    locked(above, below, lambda: tell(0.0, "waiting for another download of it"), tidy=to is not None)
+                )
+                with placing.inside(above, *below, private=True):
+                    held._fill(token, tell)
+            yield held
+    except KeyboardInterrupt as stopped:
+        if placing.any_bytes(os.path.join(place, "blobs")):
+            stopped.args = (f"interrupted. What came so far is kept in {shown(place)}: {AGAIN}",)
+        raise
 
 
 def _places(

@@ -41,16 +41,16 @@ def run(options: argparse.Namespace) -> int:
         else:
             sys.stderr.write(f"nbguard: {terminal(str(refused), 4_000, block=True)}\n")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         progress.clear()
-        complain("interrupted; nothing was promoted, and calling again goes on from there.")
+        complain(str(stopped) or "interrupted; nothing was promoted.")
         return 130
     finally:
         progress.clear()
     if as_json:
         json.dump(done.to_json(), sys.stdout, indent=1)
         print()
-    return 1 if options.dry_run and done.report.verdict.word in ("unverifiable", "danger") else 0
+    return 1 if options.dry_run and not done.later and done.report.verdict.word in ("unverifiable", "danger") else 0
 
 
 def in_notebook(options: argparse.Namespace) -> None:

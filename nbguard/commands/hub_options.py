@@ -186,6 +186,9 @@ def fill_download(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--code", action="store_true", help="the repository's code too")
     parser.add_argument("--dry-run", action="store_true", help="only the first two steps; nothing is written")
     parser.add_argument(
-        "--yes", action="store_true", help="accept what a person should look at first (verdict review); never danger"
+        "--yes",
+        action="store_true",
+        help="accept what a person should look at first (verdict review); never danger,"
+        " nor a name that was made to be taken for another one's",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")

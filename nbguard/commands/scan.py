@@ -170,10 +170,11 @@ class Progress:
         now = time.monotonic()
         if not self._terminal or now - self._start < QUIET_SECONDS or now - self._last < 0.1:
             return
+        from nbguard.artifact.names import shortened
         from nbguard.report.escape import terminal
 
         self._last, self._shown = now, True
-        sys.stderr.write(f"\r\x1b[K{max(0.0, min(1.0, share)):4.0%} {terminal(what, 60)}")
+        sys.stderr.write(f"\r\x1b[K{max(0.0, min(1.0, share)):4.0%} {terminal(shortened(what, 60), 60)}")
         sys.stderr.flush()
 
     def clear(self) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from nbguard.artifact.names import shortened
 from nbguard.gate import faces
 from nbguard.report.escape import html, terminal
 
@@ -96,11 +97,12 @@ class _CellBar(_Bar):
         known = self.share > 0
         fill = f"width:{percent}%" if known else "width:100%;opacity:.35"
         label = f"{percent} %" if known else ""
+        what = html(shortened(self.what, 100), 100)
         self._slot.show_static(
             '<div class="tex2jax_ignore mathjax_ignore" style="max-width:640px;padding:6px 2px;'
             'font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);color:var(--jp-ui-font-color1,#333)">'
             f"<div><b>nbguard</b> {html(self.title, 160)} "
-            f'<span style="color:var(--jp-ui-font-color2,#666)">{html(self.what, 100)} {label}</span></div>'
+            f'<span style="color:var(--jp-ui-font-color2,#666)">{what} {label}</span></div>'
             f'<div role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
             'style="height:6px;border-radius:3px;margin-top:4px;background:var(--jp-layout-color3,#ddd)">'
             f'<div style="height:6px;border-radius:3px;background:var(--jp-brand-color1,#1976d2);{fill}"></div>'
@@ -112,13 +114,17 @@ class _CellBar(_Bar):
         self._slot.leave()
 
 
+def _cut(text: str, most: int) -> str:
+    return terminal(shortened(text, most), most)
+
+
 class _TerminalBar(_Bar):
     _shown = False
 
     def _draw(self) -> None:
         cells = round(24 * self.share)
         text = f"{'█' * cells}{'░' * (24 - cells)} {round(100 * self.share):3d} %"
-        sys.stderr.write(f"\r\x1b[2K{text} {terminal(self.title, 60)} {terminal(self.what, 40)}")
+        sys.stderr.write(f"\r\x1b[2K{text} {_cut(self.title, 40)} {_cut(self.what, 60)}")
         sys.stderr.flush()
         self._shown = True
 

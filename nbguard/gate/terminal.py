@@ -127,16 +127,19 @@ def _read(report: Report, decision: Decision, request: LoadRequest, asked: Quest
     words: dict[str, Choice] = {"no": "refuse", "n": "refuse", "refuse": "refuse", "": "refuse"}
     ways: tuple[Choice, ...] = (*_harmless(asked), *asked.offers)
     offered = {choice: told for choice, told in _OFFERED.items() if choice in ways}
+    verb = "download" if request.loader == "nbguard.download" else "load"
+    if "once" in offered:
+        offered["once"] = f"{verb} it now"
     words.update({choice: choice for choice in offered})
     # The verdict again: of a long report, its beginning is no longer on the screen.
     _write(f"nbguard {report_text.verdict_line(report)}")
     if faces.kernel() is not None:  # the box to type into may be all that one sees of it
         typed = " or ".join(f"{choice} ({told})" for choice, told in offered.items())
     else:
-        for word, told in (*offered.items(), (REPORT, "show everything first"), ("Enter", "do not load it")):
+        for word, told in (*offered.items(), (REPORT, "show everything first"), ("Enter", f"do not {verb} it")):
             _write(f"  {word:<8} {told}")
         typed = " or ".join(offered)
-    prompt = f"Load it? Type {typed}, or press Enter for no: "
+    prompt = f"{verb.capitalize()} it? Type {typed}, or press Enter for no: "
     for _ in range(_TRIES):
         word = input(prompt).strip().lower()
         choice = words.get(word)

@@ -82,16 +82,19 @@ def _review(report: Report, policy: Policy, situation: Situation, rules: tuple[s
     if approved and policy.review_stored:
         return _allowed(approved, rules)
     if policy.review_person == "refuse":
-        reason = f"It holds objects or code that a person should look at, which the policy {policy.name!r} refuses."
+        what = _only_name(report) or "It holds objects or code that a person should look at"
+        reason = f"{what}, which the policy {policy.name!r} refuses."
         return Decision("deny", "blocked", (), (*rules, "review.refuse"), reason)
     if _person(situation) and (alike := _lookalike(report)):
         reason = "Its name was made to be taken for another one; the safe way is not to load it."
         offers = _offers(tuple(o for o in policy.review_offers if o == "once"))  # kept for good by a step of its own
         return Decision("ask", "danger", offers, (*rules, alike, "review.person.ask"), reason)
     if _person(situation):
-        reason = "It holds objects or code that a person should look at before it is loaded."
+        what = _only_name(report) or "It holds objects or code that a person should look at before it is loaded"
+        reason = f"{what}."
         return Decision("ask", "full", _offers(policy.review_offers), (*rules, "review.person.ask"), reason)
-    reason = "It holds objects or code that a person should look at first, and nobody can be asked here."
+    what = _only_name(report) or "It holds objects or code that a person should look at first"
+    reason = f"{what}, and nobody can be asked here."
     return Decision("deny", "full", (), (*rules, "review.headless.refuse"), reason)
 
 
@@ -114,6 +117,15 @@ def _danger(report: Report, policy: Policy, situation: Situation, rules: tuple[s
 def _lookalike(report: Report) -> str:
     """The rule that says that the name stands for another one; empty where none does."""
     return _about_name(report, Severity.CRITICAL)
+
+
+def _only_name(report: Report) -> str:
+    """What is wrong with the name, as a clause; empty where what is in the files needs a look as well."""
+    if any(f.verdict is not Verdict.SAFE and not f.inert for f in report.files):
+        return ""
+    if _lookalike(report):
+        return "Its name was made to be taken for another one's"
+    return "Its name is one that a person should look at first" if _about_name(report, Severity.HIGH) else ""
 
 
 def _doubtful_name(report: Report) -> str:

@@ -21,7 +21,7 @@ from nbguard.acquire import checksums
 from nbguard.acquire.download import Downloaded, DownloadRefused
 from nbguard.acquire.picking import pick
 from nbguard.approvals import AuditLog
-from nbguard.artifact import ranged_http
+from nbguard.artifact import fetching, ranged_http
 from nbguard.artifact.quarantine import QuarantineError
 from nbguard.errors import TargetError
 from nbguard.policy import Decision
@@ -205,9 +205,41 @@ def test_a_name_that_imitates_a_publisher_stops_at_the_first_step(hub: Hub, cach
     with pytest.raises(DownloadRefused):
         nbguard.download("meta-Ilama/Llama-3.1-8B", cache_dir=cache, say=said.append)
     assert not any(line.startswith("[2/6]") for line in said)
-    done = download("meta-Ilama/Llama-3.1-8B", cache, accept=True)
+    told = next(line for line in said if "CRITICAL" in line)
+    assert said.index(told) == 1
+    assert "Did you mean meta-llama/Llama-3.1-8B?" in told
+    with pytest.raises(DownloadRefused, match="made to be taken for another one's") as refused:
+        download("meta-Ilama/Llama-3.1-8B", cache, accept=True)
+    assert "objects or code" not in str(refused.value)
+    done = download("meta-Ilama/Llama-3.1-8B", cache, accept=lambda report: True)
     assert done.report.verdict.word == "review"
-    assert events() == ["download.refused", "download.name-accepted", "download.accepted", "download.promoted"]
+    assert events() == [
+        "download.refused", "download.refused", "download.name-accepted", "download.accepted", "download.promoted"
+    ]  # fmt: skip
+
+
+def test_a_person_or_an_approval_may_accept_such_a_name(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbguard import gate
+    from nbguard.commands import actions
+
+    name = "meta-Ilama/Llama-3.2-1B"
+    hub.store.push(name, {"config.json": CONFIG, "model.safetensors": EMPTY})
+    asked: list[Decision] = []
+
+    def ask(report: Any, decision: Decision, request: Any) -> gate.Answer:
+        asked.append(decision)
+        return gate.Answer("once", "ada", "meant it", "terminal")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "frontend", lambda: "terminal")
+        patched.setattr(gate, "ask", ask)
+        assert download(name, cache, accept=True).path
+    assert len(asked) == 1
+    actions.approve(f"hf://{name}", reason="looked at it")
+    assert download(name, cache).path
+    hub.store.push(name, {"config.json": CONFIG + b" ", "model.safetensors": EMPTY})
+    with pytest.raises(DownloadRefused, match="made to be taken"):
+        download(name, cache, accept=True)
 
 
 def test_what_cannot_be_read_is_never_promoted(hub: Hub, cache: Path) -> None:
@@ -282,6 +314,23 @@ def test_a_folder_takes_plain_files(hub: Hub, cache: Path, tmp_path: Path) -> No
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "data", "out"]
 
 
+def test_checksums_that_lie_in_the_folder_are_kept(hub: Hub, cache: Path, tmp_path: Path) -> None:
+    hub.store.push("acme/one", {"config.json": CONFIG, "model.safetensors": EMPTY})
+    record = tmp_path / "out" / "checksums.sha256"
+    record.parent.mkdir()
+    mine = manifest_line("mine.txt", "0" * 64)
+    record.write_text(manifest_line("config.json", "1" * 64) + mine)
+    download("acme/one", cache, to=tmp_path / "out")
+    assert mine in record.read_text()
+    assert "1" * 64 not in record.read_text()
+    assert len(record.read_text().splitlines()) == 3
+    for other in ("# my notes\n" + mine, '{"mine.txt": "' + "0" * 64 + '"}', "", "my diary\n", f"{'0' * 64} *mine\n"):
+        record.write_text(other)
+        with pytest.raises(TargetError, match="is not replaced"):
+            download("acme/one", cache, to=tmp_path / "out")
+        assert record.read_text() == other
+
+
 def test_a_repository_with_checksums_of_its_own_keeps_them(hub: Hub, cache: Path, tmp_path: Path) -> None:
     files = {"config.json": CONFIG, "model.safetensors": EMPTY, "checksums.sha256": b"x"}
     hub.store.push("acme/sums", files)
@@ -322,12 +371,16 @@ def test_an_interrupt_is_one_sentence(
 ) -> None:
     offer(hub.store, BERT)
 
+    real = fetching.fetch
+
     def stopped(*given: Any, **more: Any) -> None:
+        real(*given, **more)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nbguard.artifact.fetching.fetch", stopped)
     assert run(BERT, "--to", str(tmp_path / "m")) == 130
-    assert "calling again goes on" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"kept in {tmp_path}/.nbguard-quarantine-m/models--demo--tiny-bert: trying again goes on" in told
     assert not (tmp_path / "m").exists()
     assert events() == ["download.interrupted"]
 
@@ -422,3 +475,57 @@ def test_danger_goes_through_by_an_approval_that_the_policy_counts_alone(hub: Hu
     with pytest.raises(DownloadRefused) as refused:
         download("acme/known-danger", cache, pickles=True, accept=True)
     assert refused.value.place is not None
+
+
+def test_papers_alone_are_safe(hub: Hub, cache: Path) -> None:
+    files = {"config.json": CONFIG, "README.md": b"# A model\n", "model.safetensors": EMPTY}
+    hub.store.push("acme/papers", files)
+    done = download("acme/papers", cache, include=["*.md"])
+    assert list(done.sha256) == ["README.md"]
+    assert done.report.verdict.word == "safe"
+    hub.store.push("acme/papers", {**files, "README.md": BOMB})
+    with pytest.raises(DownloadRefused):
+        download("acme/papers", cache, include=["*.md"], accept=True)
+
+
+def test_nobody_is_sent_to_convert_what_is_dangerous(hub: Hub, cache: Path) -> None:
+    hub.store.push("acme/danger3", {"config.json": CONFIG, "pytorch_model.bin": BOMB})
+    with pytest.raises(DownloadRefused, match="Do not load them") as refused:
+        download("acme/danger3", cache)
+    said = str(refused.value)
+    assert "convert" not in said
+    assert "--pickles" not in said
+    assert not cache.exists()
+
+
+def test_a_refusal_for_want_of_a_person_names_both_ways_on(hub: Hub, cache: Path) -> None:
+    hub.store.push("acme/ways", REVIEWED)
+    with pytest.raises(DownloadRefused) as refused:
+        download("acme/ways", cache, code=True)
+    said = str(refused.value)
+    assert "nbguard approve" in said
+    assert "--yes" in said
+    assert "\n Nothing" not in said
+    assert {row.path: row.kind for row in download("acme/ways", cache, dry_run=True).files} == {
+        row.path: row.kind for row in download("acme/ways", cache, dry_run=True, code=True).files
+    }
+
+
+def test_what_was_here_already_is_said(hub: Hub, cache: Path) -> None:
+    offer(hub.store, BERT)
+    said: list[str] = []
+    for _ in range(2):
+        said.clear()
+        nbguard.download(BERT, cache_dir=cache, say=said.append)
+    assert any("all was here already" in line for line in said)
+    assert not any("0.0 MB" in line for line in said)
+
+
+def test_a_dry_run_does_not_count_what_is_only_too_large(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbguard.artifact import remote_repo
+    from nbguard.artifact.remote import Most
+
+    monkeypatch.setattr(remote_repo, "WHOLE", 1 << 10)
+    monkeypatch.setattr(remote_repo, "Most", lambda: Most(nbytes=70_000))
+    hub.store.push("acme/large2", {"config.json": CONFIG, "weights.pkl": pickle.dumps([bytes(1 << 20)])})
+    assert run("acme/large2", "--pickles", "--dry-run") == 0

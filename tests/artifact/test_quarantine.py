@@ -463,3 +463,19 @@ def test_a_failure_half_way_into_a_folder_puts_nothing_there(
         with pytest.raises(ValueError, match="must not be zero"):
             held.promote_to(tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*"))
+
+
+@pytest.mark.parametrize("size", [10, 12_345_678_901])
+def test_progress_is_a_line_that_the_bars_have_room_for(size: int) -> None:
+    said: list[str] = []
+    name = "folder/" + "x" * 90 + "-00001-of-00010.safetensors"
+    alone = fetching.Telling(lambda share, what: said.append(what), size)
+    alone.start(fetching.Wanted(name, size, ""))
+    alone(size // 2)
+    several = fetching.Telling(lambda share, what: said.append(what), 10 * size)
+    several.start(fetching.Wanted(name, size, ""))
+    several(size // 2)
+    assert all(len(what) <= fetching.SHOWN and ".safetensors" in what for what in said[:1])
+    assert len(said[1]) <= fetching.SHOWN
+    assert said[0].count(" of ") == 1
+    assert "in all" in said[1]
