@@ -104,7 +104,7 @@ def approve(
 
     policy = current()
     wanted = None if digest is None else _digits(digest)
-    with _looked_at(target, revision, progress) as (opened, report):
+    with looked_at(target, revision, progress) as (opened, report):
         report = advised(report, opened, None)
         if show is not None:
             show(report)
@@ -133,9 +133,12 @@ def approve(
 
 
 @contextlib.contextmanager
-def _looked_at(target: str, revision: str | None, progress: Progress | None) -> Iterator[tuple[Opened, Report]]:
+def looked_at(target: str, revision: str | None, progress: Progress | None = None) -> Iterator[tuple[Opened, Report]]:
     """The target, open, with the report on it. A repository is looked at where it lies, and only downloaded where all
-    of its bytes are needed to judge it: the digests that the Hub lists are those that a load compares."""
+    of its bytes are needed to judge it: the digests that the Hub lists are those that a load compares.
+
+    Raises TargetError.
+    """
     from nbguard.artifact.remote_repo import RemoteFile
 
     with open_target(target, revision, remote=True) as opened:

@@ -6,20 +6,22 @@
 
 To lock is to accept: what is safe is locked; what a person should look at, where they say why, were asked, or approved
 it before; what is dangerous, with `--i-accept-danger` besides, and only where the policy counts such an approval. What
-could not be read to the end never is.
+could not be read to the end never is. A repository is looked at where it lies: nothing of it is downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from nbguard.artifact.model import ArtifactFile
 from nbguard.commands import actions
 from nbguard.errors import TargetError
 from nbguard.hooks import locked
@@ -159,8 +161,7 @@ def _locked(
 ) -> Entry:
     source, revision = meant(one)
     known = before.entry(source, revision) or before.entry(f"hf://{source}", revision)
-    with _opened(one, source, known) as opened:
-        report = actions.scan_opened(opened, one.target)
+    with _looked_at(one, known) as (opened, report):
         name = source_of(opened, one.target, path)
         if known is not None and known.source != name:
             known = None
@@ -173,19 +174,25 @@ def _locked(
         return entry if why == reason else made(report, opened, name, entry.revision, why, whose)
 
 
-def _opened(one: Wanted, source: str, known: Entry | None) -> Opened:
+@contextlib.contextmanager
+def _looked_at(one: Wanted, known: Entry | None) -> Iterator[tuple[Opened, Report]]:
     """What is to be locked; of a repository that is locked, the locked commit: `--upgrade` is the way to another."""
-    if one.opener is not None and known is None:
-        return one.opener()
     if known is not None and known.hub:
-        return actions.open_target(known.source, known.commit)
-    return actions.open_target(one.target, one.revision) if known is None else _opened(one, source, None)
+        with actions.looked_at(known.source, known.commit) as found:
+            yield found
+    elif one.opener is not None:
+        with one.opener() as opened:
+            yield opened, actions.scan_opened(opened, one.target)
+    else:
+        with actions.looked_at(one.target, one.revision) as found:
+            yield found
 
 
 def made(
     report: Report, opened: Opened, source: str, revision: str, reason: str, publisher: Mapping[str, str] | None = None
 ) -> Entry:
-    """The entry for what is open, with the large files hashed whole. Raises LockError.
+    """The entry for what is open, with the SHA-256 of the large files: of one not downloaded as the Hub lists it,
+    which is what a load compares. Raises LockError, TargetError.
 
     Args:
         publisher: of a repository, what `provenance.reuse` compares later: `owner_key`, `root_commit`, ….
@@ -193,7 +200,7 @@ def made(
     hashes: dict[str, str] = {}
     for file in report.artifact.files:
         if not file.inert and not file.pin.startswith("sha256:"):
-            hashes[file.path] = file.sha256 or locked.sha256_of(opened, file)
+            hashes[file.path] = file.sha256 or whole_digest(opened, file)
             handle = opened.file(file.path)
             if handle is None or not handle.unchanged():
                 raise LockError(f"{file.path[:200]} changed while it was looked at; nothing was locked.")
@@ -201,6 +208,19 @@ def made(
         report, source=source, revision=revision, who=actions.getpass_user(), when=datetime.now(UTC), reason=reason,
         sha256=hashes, publisher=publisher,
     )  # fmt: skip
+
+
+def whole_digest(opened: Opened, file: ArtifactFile) -> str:
+    """SHA-256 of all bytes: of a file that was read in parts, by what the Hub lists. Raises TargetError: it lists
+    none."""
+    from nbguard.artifact.remote_repo import RemoteFile
+
+    handle = opened.file(file.path)
+    if not isinstance(handle, RemoteFile) or not handle.ranged:
+        return locked.sha256_of(opened, file)
+    if len(handle.remote.digest) != 64:
+        raise TargetError(f"The Hub lists no SHA-256 of {file.path[:200]}; download the repository first.")
+    return handle.remote.digest
 
 
 def source_of(opened: Opened, target: str, path: str) -> str:

@@ -3,8 +3,8 @@
     nbguard lock --upgrade                      # every repository in the lock
     nbguard lock --upgrade hf://org/name --yes  # what is safe is locked without a question
 
-The new commit is judged where it lies, before it is downloaded. Only what is accepted is downloaded, scanned again, and
-locked; it is refused then if it is judged worse than was shown.
+The new commit is judged where it lies; nothing of it is downloaded. What is accepted is looked at again, and locked; it
+is refused then if it is not what was shown.
 """
 
 from __future__ import annotations
@@ -84,8 +84,7 @@ def _now(entry: Entry) -> str:
 
 def compared(entry: Entry, commit: str) -> Report:
     """The report on the new commit, with what is different from the locked one. Raises TargetError."""
-    with actions.open_target(entry.source, commit, remote=True) as opened:
-        report = actions.scan_opened(opened, entry.source)
+    with actions.looked_at(entry.source, commit) as (opened, report):
         since = difference(entry, report, opened)
     return replace(report, advice=replace(report.advice, since=since))
 
@@ -120,7 +119,7 @@ def _same(whole: str, size: int, file: Any, opened: Opened) -> bool:
         return False
     if file.pin.startswith("sha256:"):
         return bool(file.pin == f"sha256:{whole}")
-    return whole == (file.sha256 or lock_check.whole_digest(opened, file))
+    return whole == (file.sha256 or locking.whole_digest(opened, file))
 
 
 def _texts(entry: Entry, changed: list[str], added: list[str], opened: Opened) -> tuple[CodeChange, ...]:
@@ -186,15 +185,14 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
         raise actions.ActionError(f"The difference was not accepted, and nothing was written; accept it with {way}.")
     if needs_reason(policy, shown.verdict) and not reason.strip():
         raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
-    with actions.open_target(entry.source, commit) as opened:
-        report = actions.scan_opened(opened, entry.source)
+    with actions.looked_at(entry.source, commit) as (opened, report):
         if not _as_shown(report, shown):
-            raise actions.ActionError("What was downloaded is not what was shown; nothing was written.")
+            raise actions.ActionError("What lies there now is not what was shown; nothing was written.")
         return locking.made(report, opened, entry.source, entry.revision, reason, entry.publisher)
 
 
 def _as_shown(report: Report, shown: Report) -> bool:
-    """Whether the downloaded files are those that were judged remotely: the same bytes where all of them were read,
+    """Whether the files are those that were shown: the same bytes where all of them were read,
     the same size where parts were, and nothing in them that is worse than was shown."""
     there = {f.path: f for f in shown.artifact.files}
     for file in report.artifact.files:

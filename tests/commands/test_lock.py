@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "work"
     place.mkdir()
     (place / "a.pkl").write_bytes(pickle.dumps([1, 2]))
-    (place / "bad.pkl").write_bytes(pickle.dumps(Reduced(__import__("os").system, f"touch {tmp_path / 'marker'}")))
+    (place / "bad.pkl").write_bytes(pickle.dumps(Reduced(os.system, f"touch {tmp_path / 'marker'}")))
     (place / "broken.pkl").write_bytes(pickle.dumps(list(range(1000)))[:100])
     monkeypatch.chdir(place)
     return place
@@ -220,6 +222,31 @@ def test_large_files_are_compared_without_downloading_them(
     Path(NAME).write_text(text.replace(pin.whole, "0" * 64))
     code, out = said(capsys, "--check")
     assert (code, "model.safetensors: other bytes than locked" in out) == (1, True)
+
+
+def test_nothing_of_a_repository_is_downloaded_whether_it_is_locked_or_not(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import constants
+
+    plain, code = push(hub, "demo/tiny-bert"), push(hub, "demo/tiny-custom")
+    large = f"demo/lock-{next(_made)}"
+    hub.store.push(large, {**files_of("demo/tiny-bert"), "model.safetensors": weights(0)})
+    harm = f"demo/lock-{next(_made)}"
+    hub.store.push(harm, {"config.json": b"{}", "pytorch_model.bin": pickle.dumps(Reduced(os.system, "true"))})
+    book = folder / "n.ipynb"
+    source = f"from transformers import AutoModel\nAutoModel.from_pretrained({large!r})"
+    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
+    book.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    assert said(capsys, f"hf://{plain}")[0] == 0
+    assert said(capsys, "--notebook", str(book))[0] == 0
+    assert said(capsys, f"hf://{code}", f"hf://{harm}")[0] == 1
+    assert said(capsys, f"hf://{code}", "--reason", "read")[0] == 0
+    assert [e.source for e in read(NAME).entries] == sorted(f"hf://{r}" for r in (plain, large, code))
+    (pin,) = (f for e in read(NAME).entries for f in e.files if e.source == f"hf://{large}" and f.size > 1 << 20)
+    assert pin.whole == hashlib.sha256(weights(0)).hexdigest()
+    kept = {p.name for p in Path(constants.HF_HUB_CACHE).glob("models--*")}
+    assert not kept & {f"models--{r.replace('/', '--')}" for r in (plain, large, code, harm)}
 
 
 def weights(last: int) -> bytes:
