@@ -161,9 +161,10 @@ class _Way:
 
     @staticmethod
     def _why(report: Report, sentence: str) -> str:
+        from nbguard.policy import reason_asked
         from nbguard.report.text import brief
 
-        return f"{sentence}\n{brief(report)}\n"
+        return f"{sentence}\n{brief(report, reason=reason_asked(report))}\n"
 
     def note(self, event: str, report: Report | None, **more: Any) -> None:
         """An entry in the audit log; a dry run decides nothing."""

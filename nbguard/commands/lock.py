@@ -245,7 +245,7 @@ def accepted(
     policy = current()
     if report.verdict is Verdict.SAFE and not needs_reason(policy, report.verdict):
         return reason
-    actions._may_be_approved(report, policy, accept_danger)
+    actions.may_be_approved(report, policy, accept_danger)
     if show:
         print(text.render(report) + "\n")
     before = approvals.find(report, opened)
@@ -259,8 +259,7 @@ def accepted(
             raise actions.ActionError("It was not accepted, and is not locked.")
     if not yes:
         raise actions.ActionError(f"It is {report.verdict.word}: look at the report and accept it with --reason.")
-    if needs_reason(policy, report.verdict) and not reason.strip():
-        raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
+    actions.reason_given(report, policy, reason, "It is not locked.")
     return reason
 
 

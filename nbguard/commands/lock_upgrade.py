@@ -18,7 +18,7 @@ from nbguard.artifact.hub import list_repo
 from nbguard.commands import actions, lock_check
 from nbguard.commands import lock as locking
 from nbguard.errors import TargetError
-from nbguard.policy import current, needs_reason
+from nbguard.policy import current
 from nbguard.provenance.lockfile import Entry, Lock, LockError, read
 from nbguard.report.advice import CodeChange, Since
 from nbguard.report.escape import terminal
@@ -173,7 +173,7 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
     policy = current()
     if options.format == "text":
         print(text.render(shown) + "\n")
-    actions._may_be_approved(shown, policy, options.i_accept_danger)
+    actions.may_be_approved(shown, policy, options.i_accept_danger)
     ask = locking.asker(options)
     reason = options.reason
     yes = bool(options.yes and shown.verdict is Verdict.SAFE) or bool(reason.strip())
@@ -183,8 +183,7 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
     if not yes:
         way = "--yes" if shown.verdict is Verdict.SAFE else "--reason"
         raise actions.ActionError(f"The difference was not accepted, and nothing was written; accept it with {way}.")
-    if needs_reason(policy, shown.verdict) and not reason.strip():
-        raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
+    actions.reason_given(shown, policy, reason, "Nothing was written.")
     with actions.looked_at(entry.source, commit) as (opened, report):
         if not _as_shown(report, shown):
             raise actions.ActionError("What lies there now is not what was shown; nothing was written.")

@@ -249,6 +249,29 @@ def test_nothing_of_a_repository_is_downloaded_whether_it_is_locked_or_not(
     assert not kept & {f"models--{r.replace('/', '--')}" for r in (plain, large, code, harm)}
 
 
+def test_a_name_made_to_be_taken_for_another_needs_the_flag_and_a_reason(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    false = "meta-Ilama/Llama-3.1-8B"
+    hub.store.push(false, files_of("demo/tiny-bert"))
+    for command in ("approve", "lock"):
+        for given, expected in (
+            ([], "say so with --i-accept-danger and a --reason"),
+            (["--reason", "mine"], "say so with --i-accept-danger and a --reason"),
+            (["--i-accept-danger"], "--reason"),
+        ):
+            assert main([command, f"hf://{false}", *given]) != 0
+            out = "".join(capsys.readouterr())
+            assert expected in out, (command, given, out)
+        assert "was made to be taken for meta-llama/Llama-3.1-8B" in out or command == "lock"
+        assert not Path(NAME).exists()
+        code = main([command, f"hf://{false}", "--i-accept-danger", "--reason", "mine"])
+        assert code == 0, capsys.readouterr()
+        capsys.readouterr()
+        if command == "approve":
+            assert main(["revoke", f"hf://{false}"]) == 0
+
+
 def weights(last: int) -> bytes:
     size = 2 << 20
     header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()

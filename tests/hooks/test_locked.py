@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 from collections.abc import Iterator
@@ -194,7 +195,7 @@ def test_a_new_global_is_named(nobody: Path, tmp_path: Path) -> None:
     lock_it("m.pkl")
     with file.open("rb") as opened:
         assert pickle.load(opened) == [1, 2]
-    file.write_bytes(pickle.dumps(Named((__import__("os").system, (f"touch {tmp_path / 'marker'}",)))))
+    file.write_bytes(pickle.dumps(Named((os.system, (f"touch {tmp_path / 'marker'}",)))))
     with (
         pytest.raises(LoadBlocked, match=r"m\.pkl: other bytes than locked; new global posix\.system"),
         file.open("rb") as opened,
@@ -242,12 +243,26 @@ def test_a_lock_that_cannot_be_read_lets_nothing_load(nobody: Path, monkeypatch:
     assert unpickled("m.pkl") == [1]
 
 
+def test_under_a_lock_the_command_that_locks_is_named_and_none_that_approves(hub: Hub, nobody: Path) -> None:
+    repo = fresh(hub, "demo/tiny-custom")
+    (nobody / NAME).write_text("version = 1\n")
+    with pytest.raises(LoadBlocked) as stopped:
+        AutoModel.from_pretrained(repo, trust_remote_code=True)
+    assert f'  nbguard lock hf://{repo} --reason "…"' in str(stopped.value).splitlines()
+    assert "nbguard approve" not in str(stopped.value)
+    (nobody / "m.pkl").write_bytes(pickle.dumps(Named((os.system, ("true",)))))
+    with pytest.raises(LoadBlocked) as stopped:
+        unpickled("m.pkl")
+    assert '  nbguard lock m.pkl --reason "…" --i-accept-danger' in str(stopped.value).splitlines()
+    assert "nbguard approve" not in str(stopped.value)
+
+
 def test_no_lock_lets_load_what_the_policy_lets_nobody_approve(
     nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "marker"
     file = nobody / "m.pkl"
-    file.write_bytes(pickle.dumps(Named((__import__("os").system, (f"touch {marker}",)))))
+    file.write_bytes(pickle.dumps(Named((os.system, (f"touch {marker}",)))))
     lock_it("m.pkl", reason="a test", danger=True)
     monkeypatch.setenv("NBGUARD_POLICY", "strict")
     with pytest.raises(LoadBlocked, match="allows no exception"):
