@@ -59,13 +59,15 @@ class Outcome:
     """`locked`, `same`, `refused` (it was not accepted), or `failed` (it is not there, or cannot be read)."""
     why: str = ""
     entry: Entry | None = None
+    note: str = ""
+    """Why nobody was asked."""
 
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"source": shown(self.source), "state": self.state}
         if self.entry is not None:
             out |= {"revision": self.entry.revision, "commit": self.entry.commit, "verdict": self.entry.verdict.word,
                     "artifact": self.entry.artifact, "files": len(self.entry.files)}  # fmt: skip
-        return out | ({"why": self.why} if self.why else {})
+        return out | ({"why": self.why} if self.why else {}) | ({"note": self.note} if self.note else {})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -119,13 +121,14 @@ def lock(
     for one in wanted:
         source, _ = meant(one)
         try:
-            entry = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
+            entry, note = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
         except (LockError, actions.ActionError, TargetError) as error:
             outcomes.append(Outcome(source, "failed" if isinstance(error, TargetError) else "refused", str(error)))
             continue
         same = next((e for e in before.entries if e.key == entry.key and e.same_as(entry)), None)
         after = after.with_entry(entry)
-        outcomes.append(Outcome(entry.source, "same" if same is not None else "locked", entry=same or entry))
+        state = "same" if same is not None else "locked"
+        outcomes.append(Outcome(entry.source, state, entry=same or entry, note=note))
     if after != before:
         save(path, after, [o.entry for o in outcomes if o.state == "locked" and o.entry is not None])
     return outcomes
@@ -158,7 +161,8 @@ def meant(one: Wanted) -> tuple[str, str | None]:
 
 def _locked(
     path: str, one: Wanted, before: Lock, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool
-) -> Entry:
+) -> tuple[Entry, str]:
+    """The entry, and why nobody was asked, where an earlier approval covers it."""
     source, revision = meant(one)
     known = before.entry(source, revision) or before.entry(f"hf://{source}", revision)
     with _looked_at(one, known) as (opened, report):
@@ -169,9 +173,9 @@ def _locked(
         whose = known.publisher if known is not None else None
         entry = made(report, opened, name, asked_for if name.startswith("hf://") else "", reason, whose)
         if known is not None and known.same_as(entry):
-            return known
-        why = accepted(report, opened, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
-        return entry if why == reason else made(report, opened, name, entry.revision, why, whose)
+            return known, ""
+        why, note = accepted(report, opened, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
+        return (entry if why == reason else made(report, opened, name, entry.revision, why, whose)), note
 
 
 @contextlib.contextmanager
@@ -237,14 +241,14 @@ def source_of(opened: Opened, target: str, path: str) -> str:
 
 def accepted(
     report: Report, opened: Opened, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool = True
-) -> str:
-    """The reason with which it is accepted, maybe none. Raises ActionError: it is not."""
+) -> tuple[str, str]:
+    """The reason with which it is accepted, maybe none, and by which approval. Raises ActionError: it is not."""
     from nbguard import approvals
     from nbguard.report import text
 
     policy = current()
     if report.verdict is Verdict.SAFE and not needs_reason(policy, report.verdict):
-        return reason
+        return reason, ""
     actions.may_be_approved(report, policy, accept_danger)
     if show:
         print(text.render(report) + "\n")
@@ -260,7 +264,10 @@ def accepted(
     if not yes:
         raise actions.ActionError(f"It is {report.verdict.word}: look at the report and accept it with --reason.")
     actions.reason_given(report, policy, reason, "It is not locked.")
-    return reason
+    if before is None:
+        return reason, ""
+    which = "" if before.momentary else f", approval {before.id}"
+    return reason, f"approved before by {before.who or 'somebody'}{which}"
 
 
 def asker(options: argparse.Namespace) -> Ask | None:
@@ -332,6 +339,7 @@ def tell(path: str, outcomes: list[Outcome], later: list[str], form: str = "text
                 f", {plural(len(one.entry.files), 'file')}, {one.entry.verdict.word}" if one.entry is not None else ""
             )
             why = f": {terminal(one.why, 600)}" if one.why else ""
+            why += f"; {terminal(one.note, 300)}" if one.note else ""
             print(f"{terminal(one.source, 200)}{at}: {words[one.state]}{files}{why}")
         for line in later[:40]:
             print(f"Not known before it runs, so not locked: {terminal(line, 300)}")

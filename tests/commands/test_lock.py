@@ -139,6 +139,18 @@ def test_code_is_locked_with_a_reason_or_a_word_at_the_terminal(
     assert read(NAME).entries[0].reason == "read by me"
 
 
+def test_what_was_approved_before_is_locked_with_its_reason_and_says_by_whom(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nbguard.commands import actions
+
+    repo = push(hub, "demo/tiny-custom")
+    given, _ = actions.approve(f"hf://{repo}", reason="read in March")
+    code, out = said(capsys, f"hf://{repo}")
+    assert (code, f"; approved before by {given.who}, approval {given.id}" in out) == (0, True), out
+    assert read(NAME).entries[0].reason == "read in March"
+
+
 def test_what_a_notebook_names_is_locked_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book = folder / "books" / "n.ipynb"
     book.parent.mkdir()
