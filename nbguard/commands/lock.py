@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def lock(
         try:
             entry, note = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
         except (LockError, actions.ActionError, TargetError) as error:
-            outcomes.append(Outcome(source, "failed" if isinstance(error, TargetError) else "refused", str(error)))
+            outcomes.append(Outcome(source, "failed" if isinstance(error, TargetError) else "refused", told(error)))
             continue
         same = next((e for e in before.entries if e.key == entry.key and e.same_as(entry)), None)
         after = after.with_entry(entry)
@@ -132,6 +133,18 @@ def lock(
     if after != before:
         save(path, after, [o.entry for o in outcomes if o.state == "locked" and o.entry is not None])
     return outcomes
+
+
+def told(error: Exception) -> str:
+    """Its sentence, to stand after the name of the source: without the name of the entry, which is the same."""
+    return re.sub(r"\Athe entry (?:'[^']*'|\"[^\"]*\"):? ", "", str(error))
+
+
+def there(path: str) -> Lock:
+    """The lock that is to be compared with. Raises LockError: there is none, or it cannot be read."""
+    if not os.path.lexists(path):
+        raise LockError(f"There is no {NAME} here ({shown(path)}); `nbguard lock` writes one.")
+    return read(path)
 
 
 def save(path: str, lock: Lock, entries: list[Entry]) -> None:

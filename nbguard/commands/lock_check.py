@@ -13,17 +13,17 @@ import json
 import os
 
 from nbguard.commands import actions
-from nbguard.commands.lock import SCHEMA, shown, target_of, whole_digest
+from nbguard.commands.lock import SCHEMA, shown, target_of, there, whole_digest
 from nbguard.errors import NbguardError
 from nbguard.provenance import lock_changes
 from nbguard.provenance.lock_changes import Change
-from nbguard.provenance.lockfile import Entry, Lock, LockError, read
+from nbguard.provenance.lockfile import Entry, Lock, LockError
 from nbguard.report.escape import terminal
 
 
 def run(path: str, targets: list[str], form: str) -> int:
     """Compare what is there with the lock. 0: all as locked; 1: not; 2: some could not be compared."""
-    lock = read(path)
+    lock = there(path)
     folder = os.path.dirname(os.path.abspath(path))
     results: list[tuple[Entry, list[Change], str]] = []
     for entry in chosen(lock, targets, path):

@@ -19,7 +19,7 @@ from nbguard.commands import actions, lock_check
 from nbguard.commands import lock as locking
 from nbguard.errors import TargetError
 from nbguard.policy import current
-from nbguard.provenance.lockfile import Entry, Lock, LockError, read
+from nbguard.provenance.lockfile import Entry, Lock, LockError
 from nbguard.report.advice import CodeChange, Since
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report, Verdict
@@ -34,7 +34,7 @@ MOST_TEXT = 256 << 10
 
 def run(path: str, options: argparse.Namespace) -> int:
     """Show, ask, write. 0: nothing is left to decide; 1: a difference was not accepted; 2: not to be done."""
-    before = after = read(path)
+    before = after = locking.there(path)
     told: list[dict[str, Any]] = []
     written: list[Entry] = []
     code = 0
@@ -55,9 +55,9 @@ def run(path: str, options: argparse.Namespace) -> int:
             row["report"] = report.to_json()
             taken = _accepted(entry, commit, report, options)
         except (TargetError, LockError, actions.ActionError) as error:
-            row["error"] = str(error)
+            row["error"] = locking.told(error)
             code = 2 if isinstance(error, TargetError) else max(code, 1)
-            _say(options, f"{terminal(entry.source, 200)}: {terminal(str(error), 600)}")
+            _say(options, f"{terminal(entry.source, 200)}: {terminal(locking.told(error), 600)}")
             continue
         row["written"] = True
         written.append(taken)
@@ -86,7 +86,8 @@ def compared(entry: Entry, commit: str) -> Report:
     """The report on the new commit, with what is different from the locked one. Raises TargetError."""
     with actions.looked_at(entry.source, commit) as (opened, report):
         since = difference(entry, report, opened)
-    return replace(report, advice=replace(report.advice, since=since))
+    where = {**report.provenance, "revision": entry.revision or "main"}  # what was asked for, and not the commit again
+    return replace(report, provenance=where, advice=replace(report.advice, since=since))
 
 
 def difference(entry: Entry, report: Report, opened: Opened) -> Since:

@@ -100,7 +100,18 @@ def test_a_check_names_the_file_and_the_change(folder: Path, capsys: pytest.Capt
     assert said(capsys, "--check", "a.pkl")[0] == 2
     assert said(capsys, "--check", "unknown.pkl")[0] == 2
     Path(NAME).unlink()
-    assert said(capsys, "--check")[0] == 2
+    for command in ("--check", "--upgrade"):
+        code, out = said(capsys, command)
+        assert code == 2
+        assert f"There is no {NAME} here ({folder / NAME}); `nbguard lock` writes one." in out
+
+
+def test_what_cannot_stand_in_a_lock_is_named_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "m").mkdir()
+    (folder / "m" / "a\\b.pkl").write_bytes(pickle.dumps(1))
+    code, out = said(capsys, "m")
+    assert code == 1
+    assert out.startswith("m: not locked: 'a"), out
 
 
 def test_to_lock_is_to_accept(
@@ -182,6 +193,8 @@ def test_an_upgrade_shows_files_code_and_globals_before_anything_is_written(
     assert "locked what had this name on" in out
     assert f"Changed: {name}" in out
     assert "extra.pkl" in out
+    now = hub.store.resolve(repo, "main")
+    assert ("revision: main" in out, out.count(now)) == (True, 1)
     assert "+EVIL = '\\x1b[2J'" in out
     assert "\x1b[2J" not in out
     assert "Python names that are new: builtins.print" in out
