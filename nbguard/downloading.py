@@ -176,9 +176,10 @@ class _Way:
 
     @staticmethod
     def _why(report: Report, sentence: str, way: str = "") -> str:
+        from nbguard.policy import reason_asked
         from nbguard.report.text import brief
 
-        return f"{sentence}\n{brief(report)}\n{way}"
+        return f"{sentence}\n{brief(report, reason=reason_asked(report))}\n{way}"
 
     def note(self, event: str, report: Report | None, **more: Any) -> None:
         """An entry in the audit log; a dry run decides nothing."""

@@ -260,12 +260,15 @@ def _scanned(opened: Opened, weights: list[OpenedFile], *, remote: bool = False)
     from dataclasses import replace
 
     from nbguard import settings
+    from nbguard.policy import reason_asked
     from nbguard.report.text import brief
     from nbguard.scanners import scan_opened
 
     report = scan_opened(replace(opened, files=tuple(weights)), loader="nbguard.convert", limits=settings.scan_limits())
     if report.verdict is not Verdict.SAFE and not (remote and report.verdict is Verdict.UNVERIFIABLE):
-        raise ConversionError(f"It is not converted, because it is not pure data.\n{brief(report)}", report)
+        raise ConversionError(
+            f"It is not converted, because it is not pure data.\n{brief(report, reason=reason_asked(report))}", report
+        )
     return report
 
 

@@ -22,7 +22,7 @@ from nbguard.acquire.picking import CODE, Row, has_weights, pick
 from nbguard.artifact import quarantine
 from nbguard.artifact.checkpoints import Choice
 from nbguard.artifact.hub import list_repo
-from nbguard.artifact.hub_listing import Listing, repository_folder, typed
+from nbguard.artifact.hub_listing import Listing, repository_folder
 from nbguard.artifact.model import Artifact, NotScanned
 from nbguard.artifact.names import shown
 from nbguard.artifact.remote_repo import RemoteFile, open_listed, told
@@ -330,27 +330,21 @@ def _about_name(named: Report) -> Iterator[str]:
 def _metadata(listing: Listing, wanted: Request) -> tuple[dict[str, str], list[str], str]:
     """What the Hub says of the repository, and what follows from it, as much as it answers; and what its own scanners
     call unsafe, as a sentence."""
-    from huggingface_hub import HfApi
-
-    from nbguard.artifact.hub import LISTING_SECONDS
     from nbguard.provenance import facts
 
-    named, said = typed(listing.repo_id), listing.provenance
+    said, about = listing.provenance, listing.hub
     kept = {"id": listing.repo_id, "author": said.get("publisher", ""), "commit": listing.commit}
     remarks: list[str] = []
     unsafe = ""
-    asked: dict[str, Any] = {"token": wanted.token, "timeout": LISTING_SECONDS}
     try:
-        if named["repo_type"] == "model":
-            more: dict[str, Any] = {"securityStatus": True, "files_metadata": True}
-            info: Any = HfApi().model_info(named["repo_id"], revision=listing.commit, **more, **asked)
-        else:
-            info = HfApi().repo_info(**named, revision=listing.commit, **asked)
-        found = facts.facts_from_model_info(info, requested=listing.repo_id)
+        if about is None:
+            raise ValueError("the Hub was not asked")
+        files = about.files()
+        found = facts.facts_from_model_info(about.info, about.overview(), requested=listing.repo_id, files=files)
         now = datetime.now(UTC)
         private = None if found.private is None else "yes" if found.private else "no"
         kept |= {k: v for k, v in (("private", private), ("tags", ", ".join(found.tags[:10]))) if v}
-        kept |= {k: v for k, v in facts.rows(found, now).items() if k != "owner"}
+        kept |= {k: v for k, v in facts.rows(found, now).items() if k != "owner" or found.owner_kind}
         against = [f for f in facts.findings(found, now) if f.rule != "publisher.few-downloads"]  # a row says it
         remarks = [f"{finding.severity.word.upper()}: {finding.message}" for finding in against]
         bad = (f for f in against if f.rule == "publisher.hub-scan" and f.severity >= Severity.HIGH)

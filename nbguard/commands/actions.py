@@ -104,12 +104,12 @@ def approve(
 
     policy = current()
     wanted = None if digest is None else _digits(digest)
-    with _looked_at(target, revision, progress) as (opened, report):
+    with looked_at(target, revision, progress) as (opened, report):
         report = advised(report, opened, None)
         if show is not None:
             show(report)
-        _may_be_approved(report, policy, accept_danger)
-        until = _until(policy, report.verdict, expires, reason)
+        may_be_approved(report, policy, accept_danger)
+        until = _until(policy, report, expires, reason)
         if wanted is not None and not report.artifact.digest.startswith(wanted):
             raise ActionError(f"The content is not the one named: its digest is {report.artifact.digest}.")
         store = Store()
@@ -133,9 +133,12 @@ def approve(
 
 
 @contextlib.contextmanager
-def _looked_at(target: str, revision: str | None, progress: Progress | None) -> Iterator[tuple[Opened, Report]]:
+def looked_at(target: str, revision: str | None, progress: Progress | None = None) -> Iterator[tuple[Opened, Report]]:
     """The target, open, with the report on it. A repository is looked at where it lies, and only downloaded where all
-    of its bytes are needed to judge it: the digests that the Hub lists are those that a load compares."""
+    of its bytes are needed to judge it: the digests that the Hub lists are those that a load compares.
+
+    Raises TargetError.
+    """
     from nbguard.artifact.remote_repo import RemoteFile
 
     with open_target(target, revision, remote=True) as opened:
@@ -242,19 +245,32 @@ def getpass_user() -> str:
         return "unknown"
 
 
-def _until(policy: Policy, verdict: Verdict, asked: float | Unsaid | None, reason: str) -> float | None:
+def _until(policy: Policy, report: Report, asked: float | Unsaid | None, reason: str) -> float | None:
     """When the approval ends. Raises ActionError: too late for the policy, or without the reason that it asks for."""
-    if needs_reason(policy, verdict) and not reason.strip():
-        raise ActionError(
-            f"The policy {policy.name!r} asks for a reason here; say it with --reason. Nothing was recorded."
-        )
+    reason_given(report, policy, reason, "Nothing was recorded.")
     try:
-        return lifetime(policy, verdict, asked)
+        return lifetime(policy, report.verdict, asked)
     except PolicyError as error:
         raise ActionError(f"{error} Nothing was recorded.") from None
 
 
-def _may_be_approved(report: Report, policy: Policy, accept_danger: bool) -> None:
+def reason_given(report: Report, policy: Policy, reason: str, otherwise: str) -> None:
+    """Raises ActionError where a reason is asked for, and this is none; `otherwise` says what became of it then."""
+    if reason.strip():
+        return
+    if needs_reason(policy, report.verdict):
+        raise ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason. {otherwise}")
+    if report.false_name is not None:
+        raise ActionError(f"{_taken_for(report)}; say with --reason why it is this one all the same. {otherwise}")
+
+
+def _taken_for(report: Report) -> str:
+    meant = report.advice.meant
+    return f"This name was made to be taken for {meant.name if meant is not None else 'another one'}"
+
+
+def may_be_approved(report: Report, policy: Policy, accept_danger: bool) -> None:
+    """Raises ActionError where nobody may approve this, or not without saying that the danger is accepted."""
     if report.verdict is Verdict.UNVERIFIABLE:
         raise ActionError("What could not be read to the end cannot be approved; nothing was recorded.")
     if report.verdict is Verdict.DANGER:
@@ -267,6 +283,11 @@ def _may_be_approved(report: Report, policy: Policy, accept_danger: bool) -> Non
                 "This is dangerous, so nothing was recorded; where you know what it does and accept it,"
                 " say so with --i-accept-danger."
             )
+    if report.false_name is not None and not accept_danger:
+        raise ActionError(
+            f"{_taken_for(report)}, so nothing was recorded; where you know whose it is and accept it, say so with"
+            " --i-accept-danger and a --reason."
+        )
     if report.verdict is Verdict.REVIEW and not policy.review_stored:
         raise ActionError(f"The policy {policy.name!r} counts no approval of it; nothing was recorded.")
 

@@ -113,9 +113,10 @@ def _accepted(items: list[looking.Item]) -> contextlib.AbstractContextManager[No
 
 
 def _blocked(report: Report, reason: str) -> LoadBlocked:
+    from nbguard.policy import reason_asked
     from nbguard.report.text import brief
 
-    return LoadBlocked(f"{reason} The cell was not run.\n{brief(report)}", report)
+    return LoadBlocked(f"{reason} The cell was not run.\n{brief(report, reason=reason_asked(report))}", report)
 
 
 class CellError(Exception):

@@ -6,20 +6,23 @@
 
 To lock is to accept: what is safe is locked; what a person should look at, where they say why, were asked, or approved
 it before; what is dangerous, with `--i-accept-danger` besides, and only where the policy counts such an approval. What
-could not be read to the end never is.
+could not be read to the end never is. A repository is looked at where it lies: nothing of it is downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from nbguard.artifact.model import ArtifactFile
 from nbguard.commands import actions
 from nbguard.errors import TargetError
 from nbguard.hooks import locked
@@ -57,13 +60,15 @@ class Outcome:
     """`locked`, `same`, `refused` (it was not accepted), or `failed` (it is not there, or cannot be read)."""
     why: str = ""
     entry: Entry | None = None
+    note: str = ""
+    """Why nobody was asked."""
 
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"source": shown(self.source), "state": self.state}
         if self.entry is not None:
             out |= {"revision": self.entry.revision, "commit": self.entry.commit, "verdict": self.entry.verdict.word,
                     "artifact": self.entry.artifact, "files": len(self.entry.files)}  # fmt: skip
-        return out | ({"why": self.why} if self.why else {})
+        return out | ({"why": self.why} if self.why else {}) | ({"note": self.note} if self.note else {})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -117,16 +122,29 @@ def lock(
     for one in wanted:
         source, _ = meant(one)
         try:
-            entry = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
+            entry, note = _locked(path, one, before, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
         except (LockError, actions.ActionError, TargetError) as error:
-            outcomes.append(Outcome(source, "failed" if isinstance(error, TargetError) else "refused", str(error)))
+            outcomes.append(Outcome(source, "failed" if isinstance(error, TargetError) else "refused", told(error)))
             continue
         same = next((e for e in before.entries if e.key == entry.key and e.same_as(entry)), None)
         after = after.with_entry(entry)
-        outcomes.append(Outcome(entry.source, "same" if same is not None else "locked", entry=same or entry))
+        state = "same" if same is not None else "locked"
+        outcomes.append(Outcome(entry.source, state, entry=same or entry, note=note))
     if after != before:
         save(path, after, [o.entry for o in outcomes if o.state == "locked" and o.entry is not None])
     return outcomes
+
+
+def told(error: Exception) -> str:
+    """Its sentence, to stand after the name of the source: without the name of the entry, which is the same."""
+    return re.sub(r"\Athe entry (?:'[^']*'|\"[^\"]*\"):? ", "", str(error))
+
+
+def there(path: str) -> Lock:
+    """The lock that is to be compared with. Raises LockError: there is none, or it cannot be read."""
+    if not os.path.lexists(path):
+        raise LockError(f"There is no {NAME} here ({shown(path)}); `nbguard lock` writes one.")
+    return read(path)
 
 
 def save(path: str, lock: Lock, entries: list[Entry]) -> None:
@@ -156,11 +174,11 @@ def meant(one: Wanted) -> tuple[str, str | None]:
 
 def _locked(
     path: str, one: Wanted, before: Lock, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool
-) -> Entry:
+) -> tuple[Entry, str]:
+    """The entry, and why nobody was asked, where an earlier approval covers it."""
     source, revision = meant(one)
     known = before.entry(source, revision) or before.entry(f"hf://{source}", revision)
-    with _opened(one, source, known) as opened:
-        report = actions.scan_opened(opened, one.target)
+    with _looked_at(one, known) as (opened, report):
         name = source_of(opened, one.target, path)
         if known is not None and known.source != name:
             known = None
@@ -168,24 +186,30 @@ def _locked(
         whose = known.publisher if known is not None else None
         entry = made(report, opened, name, asked_for if name.startswith("hf://") else "", reason, whose)
         if known is not None and known.same_as(entry):
-            return known
-        why = accepted(report, opened, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
-        return entry if why == reason else made(report, opened, name, entry.revision, why, whose)
+            return known, ""
+        why, note = accepted(report, opened, reason=reason, accept_danger=accept_danger, ask=ask, show=show)
+        return (entry if why == reason else made(report, opened, name, entry.revision, why, whose)), note
 
 
-def _opened(one: Wanted, source: str, known: Entry | None) -> Opened:
+@contextlib.contextmanager
+def _looked_at(one: Wanted, known: Entry | None) -> Iterator[tuple[Opened, Report]]:
     """What is to be locked; of a repository that is locked, the locked commit: `--upgrade` is the way to another."""
-    if one.opener is not None and known is None:
-        return one.opener()
     if known is not None and known.hub:
-        return actions.open_target(known.source, known.commit)
-    return actions.open_target(one.target, one.revision) if known is None else _opened(one, source, None)
+        with actions.looked_at(known.source, known.commit) as found:
+            yield found
+    elif one.opener is not None:
+        with one.opener() as opened:
+            yield opened, actions.scan_opened(opened, one.target)
+    else:
+        with actions.looked_at(one.target, one.revision) as found:
+            yield found
 
 
 def made(
     report: Report, opened: Opened, source: str, revision: str, reason: str, publisher: Mapping[str, str] | None = None
 ) -> Entry:
-    """The entry for what is open, with the large files hashed whole. Raises LockError.
+    """The entry for what is open, with the SHA-256 of the large files: of one not downloaded as the Hub lists it,
+    which is what a load compares. Raises LockError, TargetError.
 
     Args:
         publisher: of a repository, what `provenance.reuse` compares later: `owner_key`, `root_commit`, ….
@@ -193,7 +217,7 @@ def made(
     hashes: dict[str, str] = {}
     for file in report.artifact.files:
         if not file.inert and not file.pin.startswith("sha256:"):
-            hashes[file.path] = file.sha256 or locked.sha256_of(opened, file)
+            hashes[file.path] = file.sha256 or whole_digest(opened, file)
             handle = opened.file(file.path)
             if handle is None or not handle.unchanged():
                 raise LockError(f"{file.path[:200]} changed while it was looked at; nothing was locked.")
@@ -201,6 +225,19 @@ def made(
         report, source=source, revision=revision, who=actions.getpass_user(), when=datetime.now(UTC), reason=reason,
         sha256=hashes, publisher=publisher,
     )  # fmt: skip
+
+
+def whole_digest(opened: Opened, file: ArtifactFile) -> str:
+    """SHA-256 of all bytes: of a file that was read in parts, by what the Hub lists. Raises TargetError: it lists
+    none."""
+    from nbguard.artifact.remote_repo import RemoteFile
+
+    handle = opened.file(file.path)
+    if not isinstance(handle, RemoteFile) or not handle.ranged:
+        return locked.sha256_of(opened, file)
+    if len(handle.remote.digest) != 64:
+        raise TargetError(f"The Hub lists no SHA-256 of {file.path[:200]}; download the repository first.")
+    return handle.remote.digest
 
 
 def source_of(opened: Opened, target: str, path: str) -> str:
@@ -217,15 +254,15 @@ def source_of(opened: Opened, target: str, path: str) -> str:
 
 def accepted(
     report: Report, opened: Opened, *, reason: str, accept_danger: bool, ask: Ask | None, show: bool = True
-) -> str:
-    """The reason with which it is accepted, maybe none. Raises ActionError: it is not."""
+) -> tuple[str, str]:
+    """The reason with which it is accepted, maybe none, and by which approval. Raises ActionError: it is not."""
     from nbguard import approvals
     from nbguard.report import text
 
     policy = current()
     if report.verdict is Verdict.SAFE and not needs_reason(policy, report.verdict):
-        return reason
-    actions._may_be_approved(report, policy, accept_danger)
+        return reason, ""
+    actions.may_be_approved(report, policy, accept_danger)
     if show:
         print(text.render(report) + "\n")
     before = approvals.find(report, opened)
@@ -239,9 +276,11 @@ def accepted(
             raise actions.ActionError("It was not accepted, and is not locked.")
     if not yes:
         raise actions.ActionError(f"It is {report.verdict.word}: look at the report and accept it with --reason.")
-    if needs_reason(policy, report.verdict) and not reason.strip():
-        raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
-    return reason
+    actions.reason_given(report, policy, reason, "It is not locked.")
+    if before is None:
+        return reason, ""
+    which = "" if before.momentary else f", approval {before.id}"
+    return reason, f"approved before by {before.who or 'somebody'}{which}"
 
 
 def asker(options: argparse.Namespace) -> Ask | None:
@@ -313,6 +352,7 @@ def tell(path: str, outcomes: list[Outcome], later: list[str], form: str = "text
                 f", {plural(len(one.entry.files), 'file')}, {one.entry.verdict.word}" if one.entry is not None else ""
             )
             why = f": {terminal(one.why, 600)}" if one.why else ""
+            why += f"; {terminal(one.note, 300)}" if one.note else ""
             print(f"{terminal(one.source, 200)}{at}: {words[one.state]}{files}{why}")
         for line in later[:40]:
             print(f"Not known before it runs, so not locked: {terminal(line, 300)}")

@@ -11,25 +11,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING
 
-from nbguard.artifact.model import ArtifactFile
 from nbguard.commands import actions
-from nbguard.commands.lock import SCHEMA, shown, target_of
-from nbguard.errors import NbguardError, TargetError
-from nbguard.hooks import locked
+from nbguard.commands.lock import SCHEMA, shown, target_of, there, whole_digest
+from nbguard.errors import NbguardError
 from nbguard.provenance import lock_changes
 from nbguard.provenance.lock_changes import Change
-from nbguard.provenance.lockfile import Entry, Lock, LockError, read
+from nbguard.provenance.lockfile import Entry, Lock, LockError
 from nbguard.report.escape import terminal
-
-if TYPE_CHECKING:
-    from nbguard.artifact.sources import Opened
 
 
 def run(path: str, targets: list[str], form: str) -> int:
     """Compare what is there with the lock. 0: all as locked; 1: not; 2: some could not be compared."""
-    lock = read(path)
+    lock = there(path)
     folder = os.path.dirname(os.path.abspath(path))
     results: list[tuple[Entry, list[Change], str]] = []
     for entry in chosen(lock, targets, path):
@@ -80,16 +74,3 @@ def differences(entry: Entry, folder: str) -> list[Change]:
         known = {file.path: file for file in entry.files}
         changes = lock_changes.file_changes(report, known.get, lambda f: whole_digest(opened, f))
         return [*changes, *lock_changes.gone(entry, report), *lock_changes.contract_changes(report, [entry])]
-
-
-def whole_digest(opened: Opened, file: ArtifactFile) -> str:
-    """SHA-256 of all bytes: of a file that was read in parts, by what the Hub lists. Raises TargetError: it lists
-    none."""
-    from nbguard.artifact.remote_repo import RemoteFile
-
-    handle = opened.file(file.path)
-    if not isinstance(handle, RemoteFile) or not handle.ranged:
-        return locked.sha256_of(opened, file)
-    if len(handle.remote.digest) != 64:
-        raise TargetError(f"The Hub lists no SHA-256 of {file.path[:200]}; download the repository and check again.")
-    return handle.remote.digest

@@ -3,8 +3,8 @@
     nbguard lock --upgrade                      # every repository in the lock
     nbguard lock --upgrade hf://org/name --yes  # what is safe is locked without a question
 
-The new commit is judged where it lies, before it is downloaded. Only what is accepted is downloaded, scanned again, and
-locked; it is refused then if it is judged worse than was shown.
+The new commit is judged where it lies; nothing of it is downloaded. What is accepted is looked at again, and locked; it
+is refused then if it is not what was shown.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from nbguard.artifact.hub import list_repo
 from nbguard.commands import actions, lock_check
 from nbguard.commands import lock as locking
 from nbguard.errors import TargetError
-from nbguard.policy import current, needs_reason
-from nbguard.provenance.lockfile import Entry, Lock, LockError, read
+from nbguard.policy import current
+from nbguard.provenance.lockfile import Entry, Lock, LockError
 from nbguard.report.advice import CodeChange, Since
 from nbguard.report.escape import terminal
 from nbguard.report.model import Report, Verdict
@@ -34,7 +34,7 @@ MOST_TEXT = 256 << 10
 
 def run(path: str, options: argparse.Namespace) -> int:
     """Show, ask, write. 0: nothing is left to decide; 1: a difference was not accepted; 2: not to be done."""
-    before = after = read(path)
+    before = after = locking.there(path)
     told: list[dict[str, Any]] = []
     written: list[Entry] = []
     code = 0
@@ -55,9 +55,9 @@ def run(path: str, options: argparse.Namespace) -> int:
             row["report"] = report.to_json()
             taken = _accepted(entry, commit, report, options)
         except (TargetError, LockError, actions.ActionError) as error:
-            row["error"] = str(error)
+            row["error"] = locking.told(error)
             code = 2 if isinstance(error, TargetError) else max(code, 1)
-            _say(options, f"{terminal(entry.source, 200)}: {terminal(str(error), 600)}")
+            _say(options, f"{terminal(entry.source, 200)}: {terminal(locking.told(error), 600)}")
             continue
         row["written"] = True
         written.append(taken)
@@ -84,10 +84,10 @@ def _now(entry: Entry) -> str:
 
 def compared(entry: Entry, commit: str) -> Report:
     """The report on the new commit, with what is different from the locked one. Raises TargetError."""
-    with actions.open_target(entry.source, commit, remote=True) as opened:
-        report = actions.scan_opened(opened, entry.source)
+    with actions.looked_at(entry.source, commit) as (opened, report):
         since = difference(entry, report, opened)
-    return replace(report, advice=replace(report.advice, since=since))
+    where = {**report.provenance, "revision": entry.revision or "main"}  # what was asked for, and not the commit again
+    return replace(report, provenance=where, advice=replace(report.advice, since=since))
 
 
 def difference(entry: Entry, report: Report, opened: Opened) -> Since:
@@ -120,7 +120,7 @@ def _same(whole: str, size: int, file: Any, opened: Opened) -> bool:
         return False
     if file.pin.startswith("sha256:"):
         return bool(file.pin == f"sha256:{whole}")
-    return whole == (file.sha256 or lock_check.whole_digest(opened, file))
+    return whole == (file.sha256 or locking.whole_digest(opened, file))
 
 
 def _texts(entry: Entry, changed: list[str], added: list[str], opened: Opened) -> tuple[CodeChange, ...]:
@@ -174,7 +174,7 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
     policy = current()
     if options.format == "text":
         print(text.render(shown) + "\n")
-    actions._may_be_approved(shown, policy, options.i_accept_danger)
+    actions.may_be_approved(shown, policy, options.i_accept_danger)
     ask = locking.asker(options)
     reason = options.reason
     yes = bool(options.yes and shown.verdict is Verdict.SAFE) or bool(reason.strip())
@@ -184,17 +184,15 @@ def _accepted(entry: Entry, commit: str, shown: Report, options: argparse.Namesp
     if not yes:
         way = "--yes" if shown.verdict is Verdict.SAFE else "--reason"
         raise actions.ActionError(f"The difference was not accepted, and nothing was written; accept it with {way}.")
-    if needs_reason(policy, shown.verdict) and not reason.strip():
-        raise actions.ActionError(f"The policy {policy.name!r} asks for a reason here; say it with --reason.")
-    with actions.open_target(entry.source, commit) as opened:
-        report = actions.scan_opened(opened, entry.source)
+    actions.reason_given(shown, policy, reason, "Nothing was written.")
+    with actions.looked_at(entry.source, commit) as (opened, report):
         if not _as_shown(report, shown):
-            raise actions.ActionError("What was downloaded is not what was shown; nothing was written.")
+            raise actions.ActionError("What lies there now is not what was shown; nothing was written.")
         return locking.made(report, opened, entry.source, entry.revision, reason, entry.publisher)
 
 
 def _as_shown(report: Report, shown: Report) -> bool:
-    """Whether the downloaded files are those that were judged remotely: the same bytes where all of them were read,
+    """Whether the files are those that were shown: the same bytes where all of them were read,
     the same size where parts were, and nothing in them that is worse than was shown."""
     there = {f.path: f for f in shown.artifact.files}
     for file in report.artifact.files:

@@ -17,6 +17,7 @@ from typing import Any
 from nbguard.gate.answer import Question
 from nbguard.gate.faces import FACE_VARIABLE, page_is_jupyters
 from nbguard.gate.machine import Machine
+from nbguard.policy import reason_asked
 from nbguard.report import html as report_html
 from nbguard.report import sections
 from nbguard.report import text as report_text
@@ -91,8 +92,9 @@ class View:
             report,
             sections.band(report, loader=self._loader) + instead + report_html.body(report, decision),
         )
+        short = report_text.brief(report, reason=reason_asked(report))
         return {
-            "text/plain": f"{report_text.brief(report)}\n\nnbguard waits for your answer. {no_buttons}",
+            "text/plain": f"{short}\n\nnbguard waits for your answer. {no_buttons}",
             "text/html": static,
             VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.root.model_id},
         }

@@ -60,6 +60,7 @@ class Judged:
 
     in_force: InForce | None = None
     headless: bool = False
+    """That there is a lock, and nobody who could be asked."""
     approval: Approval | None = None
     refusal: str = ""
     """Only where nobody can be asked: why it may not load."""
@@ -67,6 +68,13 @@ class Judged:
     """What a person should know; one or two sentences, escaped for a terminal."""
     request: LoadRequest | None = None
     report: Report | None = None
+
+    @property
+    def elsewhere(self) -> str:
+        """Where the lock is, if `nbguard lock` would not write it by itself."""
+        path = os.path.abspath(self.in_force.path) if self.in_force is not None else ""
+        own = path == os.path.join(os.getcwd(), NAME)
+        return "" if own or os.environ.get(VARIABLE) else path
 
     def unsettled(self, settled: Callable[[Report], tuple[str, bool] | None] | None) -> Any:
         """`settled`, where the lock has nothing against it."""

@@ -107,11 +107,11 @@ def admit(
                 remember(report, opened, answer.who, answer.reason, given)
                 repeats.remember(request, report)
                 return Grant(report, opened, request, accepted_by_person=True)
-            refused = LoadBlocked(_message(report, "Refused: nothing was loaded."), report)
+            refused = LoadBlocked(_message(report, "Refused: nothing was loaded.", lock), report)
             raise grants.refuse(refused, alone=request.in_person_code)
         tell(report, decision, request)
         _record("load.refused", request, report, decision)
-        refused = LoadBlocked(_message(report, decision.reason), report)
+        refused = LoadBlocked(_message(report, decision.reason, lock), report)
         raise grants.refuse(refused, alone=request.in_person_code)
 
 
@@ -290,10 +290,13 @@ def _remember(report: Report, opened: Opened, answer: Answer) -> str:
     return Store().remember(report, opened, answer.who, answer.reason, expires).id
 
 
-def _message(report: Report, reason: str) -> str:
-    from nbguard.report.text import brief
+def _message(report: Report, reason: str, lock: locked.Judged) -> str:
+    from nbguard.policy import needs_reason
+    from nbguard.report.text import brief, lock_steps
 
-    return f"{reason}\n{brief(report)}"
+    if lock.headless:
+        return f"{reason}\n{brief(report, steps=lock_steps(report, lock.elsewhere))}"
+    return f"{reason}\n{brief(report, reason=needs_reason(policy_in_force(), report.verdict))}"
 
 
 def _record(event: str, request: LoadRequest, report: Report, decision: Decision | None, **more: Any) -> None:

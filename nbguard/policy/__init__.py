@@ -5,14 +5,19 @@ decision = decide(report, current(), Situation(person=True))
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nbguard.policy.decide import decide
 from nbguard.policy.lifetimes import UNSAID, Unsaid, lifetime, narrowed, needs_reason
 from nbguard.policy.model import Action, Decision, Form, Policy, PolicyError, Situation
 from nbguard.policy.presets import presets
 
+if TYPE_CHECKING:
+    from nbguard.report.model import Report
+
 __all__ = [
     "UNSAID", "Action", "Decision", "Form", "Policy", "PolicyError", "Situation", "Unsaid", "current", "decide",
-    "lifetime", "named", "needs_reason", "presets",
+    "lifetime", "named", "needs_reason", "presets", "reason_asked",
 ]  # fmt: skip
 
 
@@ -22,6 +27,11 @@ def current() -> Policy:
 
     found = settings.load()
     return narrowed(presets()[found.policy], found)
+
+
+def reason_asked(report: Report) -> bool:
+    """Whether the policy in force asks for a reason where this is approved."""
+    return needs_reason(current(), report.verdict)
 
 
 def named(name: str) -> Policy:

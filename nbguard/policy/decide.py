@@ -116,7 +116,7 @@ def _danger(report: Report, policy: Policy, situation: Situation, rules: tuple[s
 
 def _lookalike(report: Report) -> str:
     """The rule that says that the name stands for another one; empty where none does."""
-    return _about_name(report, Severity.CRITICAL)
+    return report.false_name.rule if report.false_name is not None else ""
 
 
 def _only_name(report: Report) -> str:

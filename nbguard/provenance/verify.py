@@ -184,7 +184,12 @@ def _place(target: str | os.PathLike[str], revision: str | None) -> _Place:
         bare, _, named = name.removeprefix("hf://").partition("@")
         if not is_repo_id(bare) or not (name.startswith("hf://") or bare.count("/") == 1):
             raise TargetMissing(f"There is no file or folder {label}.", name)
-        listing = list_repo(bare, revision=revision or named or None, offline=True)
+        try:
+            listing = list_repo(bare, revision=revision or named or None, offline=True)
+        except TargetError as error:
+            if not name.startswith("hf://"):
+                error.args = (f"There is no file or folder {label}; as a repository: {error.args[0]}", *error.args[1:])
+            raise
         return _Place(label, list_folder(snapshot_folder(listing)), listing.commit)
     if os.path.isdir(path):
         found = list_folder(path)

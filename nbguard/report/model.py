@@ -287,6 +287,11 @@ class Report:
         return found if found is Verdict.UNVERIFIABLE else max(found, self.floor)
 
     @property
+    def false_name(self) -> Finding | None:
+        """The finding that says that its name was made to be taken for another one; None where there is none."""
+        return next((f for f in self.findings if f.rule.startswith("name.") and f.severity >= Severity.CRITICAL), None)
+
+    @property
     def top_severity(self) -> Severity:
         """The worst of what was found, as an approval counts it. What a Hub says of a publisher or not, as it likes and
         is reached, counts from *high* on: what was approved does not have to be approved again for less."""

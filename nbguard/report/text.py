@@ -207,8 +207,13 @@ def _not_scanned(page: _Page, report: Report) -> None:
         page.add(f"and {len(report.not_scanned) - MOST_ROWS} more", first="  ")
 
 
-def brief(report: Report, *, width: int = 100) -> str:
-    """The report in short, as the message of `LoadBlocked`: verdict, the worst findings, what to do next."""
+def brief(report: Report, *, width: int = 100, reason: bool = False, steps: list[str] | None = None) -> str:
+    """The report in short, as the message of `LoadBlocked`: verdict, the worst findings, what to do next.
+
+    Args:
+        reason: whether the policy asks for one where this is approved.
+        steps: what to do next, where it is not to approve it.
+    """
     page = _Page(width, color=False)
     page.add(verdict_line(report))
     _advice(page, advised.lead(report))
@@ -228,17 +233,16 @@ def brief(report: Report, *, width: int = 100) -> str:
     if not groups:
         for item in report.not_scanned[:2]:
             page.add(f"not looked at: {terminal(item.path, 80)}: {terminal(item.why, 160)}", first="  • ")
-    page.lines.extend(next_steps(report))
+    page.lines.extend(next_steps(report, reason=reason) if steps is None else steps)
     return "\n".join(page.lines)
 
 
-def next_steps(report: Report) -> list[str]:
+def next_steps(report: Report, *, reason: bool = False) -> list[str]:
     """What a person can do about it: the exact command that would approve it, and where to read the rest.
 
     Commands stand on a line of their own, never wrapped, so that they can be copied.
     """
-    command = words.approve_command(report)
-    target = words.quote(report.target)
+    command = words.approve_command(report, reason=reason)
     out: list[str] = []
     if report.verdict is Verdict.UNVERIFIABLE:
         out.append(
@@ -252,6 +256,29 @@ def next_steps(report: Report) -> list[str]:
     else:
         out.append("To approve exactly this content, for you and from now on:")
         out.append(f"  {command}")
+    return out + _whole(report)
+
+
+def lock_steps(report: Report, lock: str = "") -> list[str]:
+    """The same where a lock says what loads: an approval does not count there.
+
+    Args:
+        lock: where it is, if `nbguard lock` would not take it by itself.
+    """
+    command = words.lock_command(report, lock)
+    if report.verdict is Verdict.UNVERIFIABLE:
+        out = ["What could not be read to the end cannot be locked. Ask for it in a format that can: safetensors."]
+    elif command is None:
+        out = ["It has no name to lock it by: load it from a file."]
+    elif report.verdict is Verdict.DANGER:
+        out = ["Do not load it. If you know what it does and your policy lets it be locked:", f"  {command}"]
+    else:
+        out = ["To lock exactly this content:", f"  {command}"]
+    return out + _whole(report)
+
+
+def _whole(report: Report) -> list[str]:
+    """Where to read the rest."""
     if report.artifact.kind != "stream" and len(report.target) <= words.LONGEST:
-        out.append(f"The whole report:  nbguard scan {target}")
-    return out
+        return [f"The whole report:  nbguard scan {words.quote(report.target)}"]
+    return []

@@ -258,8 +258,14 @@ LONGEST = 1_000
 """Characters of a target that are put into a command to be copied."""
 
 
-def approve_command(report: Report) -> str | None:
+REASON = '--reason "…"'
+
+
+def approve_command(report: Report, *, reason: bool = False) -> str | None:
     """The exact command that approves this content, or None where no command can.
+
+    Args:
+        reason: whether the policy asks for one here.
 
     An unverifiable report cannot be approved; a stream that is not an open file has no name that a later command could
     find it by, and a name of more than `LONGEST` characters is no use to a person.
@@ -276,9 +282,33 @@ def approve_command(report: Report) -> str | None:
     words = ["nbguard", "approve", quote(target)]
     if report.artifact.commit:
         words += ["--revision", quote(report.artifact.commit)]
-    if report.verdict is Verdict.DANGER:
-        words.append("--i-accept-danger")
-    return " ".join(words)
+    return " ".join([*words, *_accepting(report, reason)])
+
+
+def lock_command(report: Report, lock: str = "") -> str | None:
+    """The exact command that locks this content, or None where no command can.
+
+    Args:
+        lock: the lock that is to be written, where it is not the one that the command takes by itself.
+    """
+    stream = report.artifact.kind == "stream" and not _open_file(report)
+    target = report.target
+    if report.artifact.kind == "hub":
+        target = f"hf://{report.provenance.get('repo') or target.removeprefix('hf://').partition('@')[0]}"
+    if report.verdict is Verdict.UNVERIFIABLE or stream or len(target) > LONGEST:
+        return None
+    words = ["nbguard", "lock", quote(target)]
+    if (revision := report.provenance.get("revision", "main")) != "main" and report.artifact.kind == "hub":
+        words += ["--revision", quote(revision)]
+    if lock:
+        words += ["--lock", quote(lock)]
+    return " ".join([*words, *_accepting(report, report.verdict is not Verdict.SAFE)])
+
+
+def _accepting(report: Report, reason: bool) -> list[str]:
+    """The words with which a person says that they accept it."""
+    loud = report.verdict is Verdict.DANGER or report.false_name is not None
+    return [REASON] * (reason or report.false_name is not None) + ["--i-accept-danger"] * loud
 
 
 def _open_file(report: Report) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "work"
     place.mkdir()
     (place / "a.pkl").write_bytes(pickle.dumps([1, 2]))
-    (place / "bad.pkl").write_bytes(pickle.dumps(Reduced(__import__("os").system, f"touch {tmp_path / 'marker'}")))
+    (place / "bad.pkl").write_bytes(pickle.dumps(Reduced(os.system, f"touch {tmp_path / 'marker'}")))
     (place / "broken.pkl").write_bytes(pickle.dumps(list(range(1000)))[:100])
     monkeypatch.chdir(place)
     return place
@@ -98,7 +100,18 @@ def test_a_check_names_the_file_and_the_change(folder: Path, capsys: pytest.Capt
     assert said(capsys, "--check", "a.pkl")[0] == 2
     assert said(capsys, "--check", "unknown.pkl")[0] == 2
     Path(NAME).unlink()
-    assert said(capsys, "--check")[0] == 2
+    for command in ("--check", "--upgrade"):
+        code, out = said(capsys, command)
+        assert code == 2
+        assert f"There is no {NAME} here ({folder / NAME}); `nbguard lock` writes one." in out
+
+
+def test_what_cannot_stand_in_a_lock_is_named_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "m").mkdir()
+    (folder / "m" / "a\\b.pkl").write_bytes(pickle.dumps(1))
+    code, out = said(capsys, "m")
+    assert code == 1
+    assert out.startswith("m: not locked: 'a"), out
 
 
 def test_to_lock_is_to_accept(
@@ -137,6 +150,18 @@ def test_code_is_locked_with_a_reason_or_a_word_at_the_terminal(
     assert read(NAME).entries[0].reason == "read by me"
 
 
+def test_what_was_approved_before_is_locked_with_its_reason_and_says_by_whom(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nbguard.commands import actions
+
+    repo = push(hub, "demo/tiny-custom")
+    given, _ = actions.approve(f"hf://{repo}", reason="read in March")
+    code, out = said(capsys, f"hf://{repo}")
+    assert (code, f"; approved before by {given.who}, approval {given.id}" in out) == (0, True), out
+    assert read(NAME).entries[0].reason == "read in March"
+
+
 def test_what_a_notebook_names_is_locked_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book = folder / "books" / "n.ipynb"
     book.parent.mkdir()
@@ -168,6 +193,8 @@ def test_an_upgrade_shows_files_code_and_globals_before_anything_is_written(
     assert "locked what had this name on" in out
     assert f"Changed: {name}" in out
     assert "extra.pkl" in out
+    now = hub.store.resolve(repo, "main")
+    assert ("revision: main" in out, out.count(now)) == (True, 1)
     assert "+EVIL = '\\x1b[2J'" in out
     assert "\x1b[2J" not in out
     assert "Python names that are new: builtins.print" in out
@@ -220,6 +247,54 @@ def test_large_files_are_compared_without_downloading_them(
     Path(NAME).write_text(text.replace(pin.whole, "0" * 64))
     code, out = said(capsys, "--check")
     assert (code, "model.safetensors: other bytes than locked" in out) == (1, True)
+
+
+def test_nothing_of_a_repository_is_downloaded_whether_it_is_locked_or_not(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import constants
+
+    plain, code = push(hub, "demo/tiny-bert"), push(hub, "demo/tiny-custom")
+    large = f"demo/lock-{next(_made)}"
+    hub.store.push(large, {**files_of("demo/tiny-bert"), "model.safetensors": weights(0)})
+    harm = f"demo/lock-{next(_made)}"
+    hub.store.push(harm, {"config.json": b"{}", "pytorch_model.bin": pickle.dumps(Reduced(os.system, "true"))})
+    book = folder / "n.ipynb"
+    source = f"from transformers import AutoModel\nAutoModel.from_pretrained({large!r})"
+    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
+    book.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    assert said(capsys, f"hf://{plain}")[0] == 0
+    assert said(capsys, "--notebook", str(book))[0] == 0
+    assert said(capsys, f"hf://{code}", f"hf://{harm}")[0] == 1
+    assert said(capsys, f"hf://{code}", "--reason", "read")[0] == 0
+    assert [e.source for e in read(NAME).entries] == sorted(f"hf://{r}" for r in (plain, large, code))
+    (pin,) = (f for e in read(NAME).entries for f in e.files if e.source == f"hf://{large}" and f.size > 1 << 20)
+    assert pin.whole == hashlib.sha256(weights(0)).hexdigest()
+    kept = {p.name for p in Path(constants.HF_HUB_CACHE).glob("models--*")}
+    assert not kept & {f"models--{r.replace('/', '--')}" for r in (plain, large, code, harm)}
+
+
+def test_a_name_made_to_be_taken_for_another_needs_the_flag_and_a_reason(
+    hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    false = "meta-Ilama/Llama-3.1-8B"
+    hub.store.push(false, files_of("demo/tiny-bert"))
+    for command in ("approve", "lock"):
+        for given, expected in (
+            ([], "say so with --i-accept-danger and a --reason"),
+            (["--reason", "mine"], "say so with --i-accept-danger and a --reason"),
+            (["--i-accept-danger"], "--reason"),
+        ):
+            assert main([command, f"hf://{false}", *given]) != 0
+            out = "".join(capsys.readouterr())
+            assert expected in out, (command, given, out)
+        assert "was made to be taken for meta-llama/Llama-3.1-8B" in out or command == "lock"
+        assert not Path(NAME).exists()
+        code = main([command, f"hf://{false}", "--i-accept-danger", "--reason", "mine"])
+        assert code == 0, capsys.readouterr()
+        capsys.readouterr()
+        if command == "approve":
+            assert main(["revoke", f"hf://{false}"]) == 0
 
 
 def weights(last: int) -> bytes:

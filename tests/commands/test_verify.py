@@ -226,6 +226,14 @@ def test_progress_is_told_up_to_the_end(model: Path) -> None:
     assert {what for _, what in seen} == set(FILES)
 
 
+def test_a_mistyped_folder_is_said_to_be_no_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", "m/nope"]) == 2
+    assert "There is no file or folder m/nope; as a repository: m/nope is not in the cache" in capsys.readouterr().err
+
+
 def test_the_function_says_the_same(model: Path) -> None:
     main(["checksums", str(model)])
     found = nbguard.verify(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 from collections.abc import Iterator
@@ -194,7 +195,7 @@ def test_a_new_global_is_named(nobody: Path, tmp_path: Path) -> None:
     lock_it("m.pkl")
     with file.open("rb") as opened:
         assert pickle.load(opened) == [1, 2]
-    file.write_bytes(pickle.dumps(Named((__import__("os").system, (f"touch {tmp_path / 'marker'}",)))))
+    file.write_bytes(pickle.dumps(Named((os.system, (f"touch {tmp_path / 'marker'}",)))))
     with (
         pytest.raises(LoadBlocked, match=r"m\.pkl: other bytes than locked; new global posix\.system"),
         file.open("rb") as opened,
@@ -242,12 +243,26 @@ def test_a_lock_that_cannot_be_read_lets_nothing_load(nobody: Path, monkeypatch:
     assert unpickled("m.pkl") == [1]
 
 
+def test_under_a_lock_the_command_that_locks_is_named_and_none_that_approves(hub: Hub, nobody: Path) -> None:
+    repo = fresh(hub, "demo/tiny-custom")
+    (nobody / NAME).write_text("version = 1\n")
+    with pytest.raises(LoadBlocked) as stopped:
+        AutoModel.from_pretrained(repo, trust_remote_code=True)
+    assert f'  nbguard lock hf://{repo} --reason "…"' in str(stopped.value).splitlines()
+    assert "nbguard approve" not in str(stopped.value)
+    (nobody / "m.pkl").write_bytes(pickle.dumps(Named((os.system, ("true",)))))
+    with pytest.raises(LoadBlocked) as stopped:
+        unpickled("m.pkl")
+    assert '  nbguard lock m.pkl --reason "…" --i-accept-danger' in str(stopped.value).splitlines()
+    assert "nbguard approve" not in str(stopped.value)
+
+
 def test_no_lock_lets_load_what_the_policy_lets_nobody_approve(
     nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "marker"
     file = nobody / "m.pkl"
-    file.write_bytes(pickle.dumps(Named((__import__("os").system, (f"touch {marker}",)))))
+    file.write_bytes(pickle.dumps(Named((os.system, (f"touch {marker}",)))))
     lock_it("m.pkl", reason="a test", danger=True)
     monkeypatch.setenv("NBGUARD_POLICY", "strict")
     with pytest.raises(LoadBlocked, match="allows no exception"):
@@ -376,9 +391,7 @@ def test_a_person_is_asked_about_what_needs_a_look_though_it_is_locked(
 
 
 def test_a_large_locked_file_is_told_by_its_listed_digest_until_it_is_here(hub: Hub, nobody: Path) -> None:
-    import shutil
 
-    from huggingface_hub import constants
     from loopback_hub.faults import requests
 
     model = AutoModel.from_config(transformers.BertConfig(
@@ -391,7 +404,6 @@ def test_a_large_locked_file_is_told_by_its_listed_digest_until_it_is_here(hub: 
     repo = "locked/large"
     hub.store.push(repo, {"config.json": model.config.to_json_string().encode(), "model.safetensors": weights})
     lock_it(f"hf://{repo}")
-    shutil.rmtree(Path(constants.HF_HUB_CACHE) / "models--locked--large")
     with requests(hub.store) as seen:
         AutoModel.from_pretrained(repo)
     sent = sum(s["sent"] for s in seen() if s["path"].endswith("model.safetensors"))

@@ -131,6 +131,8 @@ def test_a_repository_of_many_files_stays_readable() -> None:
 def test_the_short_form_names_the_command_that_would_approve() -> None:
     assert "nbguard approve /home/ada/models/model.bin" in text.brief(report(Verdict.REVIEW)).splitlines()[-2]
     assert text.brief(report(Verdict.DANGER)).splitlines()[-2].endswith("--i-accept-danger")
+    asked = text.brief(report(Verdict.DANGER), reason=True).splitlines()[-2]
+    assert asked.endswith('model.bin --reason "…" --i-accept-danger')
     assert "nbguard approve" not in text.brief(report(Verdict.UNVERIFIABLE))
     assert len(text.brief(report(Verdict.DANGER, hostile=HOSTILE * 100))) < 8_000
 
