@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbguard.acquire.notes import NOTES, Told, now, section, write_card, write_checksums
-from nbguard.acquire.workplace import isolated, workplace
+from nbguard.acquire.workplace import give_usual_permissions, isolated, workplace
 from nbguard.artifact.checkpoints import TORCH_WEIGHTS
 from nbguard.errors import NbguardError
 from nbguard.report.model import Report, Verdict
@@ -96,6 +96,7 @@ def convert(
     revision: str | None = None,
     overwrite: bool = False,
     only: Sequence[str] | None = None,
+    private: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
     """Convert a file, or the weights of a folder or Hub repository.
@@ -106,6 +107,7 @@ def convert(
         to: the file to write (by default beside the source, under the same name with `.safetensors`), or the folder
             (required for a folder or repository).
         only: paths of the weights to convert of a folder or repository; by default all.
+        private: for this user's eyes only; by default it gets the permissions that new files have (umask).
 
     Raises:
         ConversionError: it is not safe, not pure data, or something is there already. Nothing was written.
@@ -133,12 +135,12 @@ def convert(
         kinds = _kinds(report, weights)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with workplace(place.parent) as private:
-                made, moved = [], private / "made"
+            with workplace(place.parent) as own:
+                made, moved = [], own / "made"
                 moved.mkdir(mode=0o700)
                 for number, (file, name) in enumerate(zip(weights, names, strict=True)):
                     told(0.1 + 0.8 * number / len(weights), f"converting {file.path}")
-                    made.append(_one(file, kinds[file.path], name, private, moved))
+                    made.append(_one(file, kinds[file.path], name, own, moved))
                 if not all(file.unchanged() for file in opened.files):
                     raise ConversionError(f"{opened.target} was changed while it was converted; nothing was written.")
                 notes = Told(opened.target, opened.commit, report.rules_version, report.verdict.word, made, now())
@@ -146,7 +148,7 @@ def convert(
                     _surroundings(opened, weights, made, moved, whole=only is None)
                     write_card(moved, notes)
                     write_checksums(moved)
-                _put(moved, place, notes, single=single)
+                _put(moved, place, notes, single=single, private=private)
         except OSError as error:
             where = f" ({terminal(str(error.filename), 300)})" if error.filename else ""
             raise ConversionError(f"It was not converted: {error.strerror or type(error).__name__}{where}.") from None
@@ -154,11 +156,14 @@ def convert(
         return Converted(opened.target, opened.commit, str(place), tuple(made))
 
 
-def _put(moved: Path, place: Path, notes: Told, *, single: bool) -> None:
+def _put(moved: Path, place: Path, notes: Told, *, single: bool, private: bool) -> None:
     """Everything is there: give it its name, as the last step, by a rename."""
+    beside = moved / f"{place.name}.{NOTES}"
     if single:
-        beside = moved / f"{place.name}.{NOTES}"
         beside.write_text(section(notes, level=1), encoding="utf-8")
+    if not private:
+        give_usual_permissions(moved)
+    if single:
         os.replace(moved / place.name, place)
         os.replace(beside, place.with_name(beside.name))
         return

@@ -9,6 +9,7 @@ Names come from models: in here each is one piece of code in Markdown, and can n
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,23 +90,38 @@ def held(layers: Sequence[str]) -> str:
     return ", ".join(said) + without
 
 
+_FRONT_MATTER = re.compile(rb"\s*---[\r\n]+[\S\s]*?[\r\n]+---(?:\r\n|\r|\n|$)")
+"""As `huggingface_hub.repocard` finds it."""
+_HIDES = re.compile(rb"(?:^|[\r\n])[ \t>]*(?:<|```|~~~)")
+"""A line from which Markdown may take everything for a comment, HTML or code, where it knows no front matter."""
+
+
 def with_section(card: bytes, text: str) -> bytes:
-    """A model card with the notes at its end; what stood there stays as it is, its front matter too."""
-    return card.rstrip(b"\n") + b"\n\n" + text.encode("utf-8") if card.strip() else text.encode("utf-8")
+    """A model card with the notes before its text; what stood there stays as it is, its front matter too.
+
+    What the publisher wrote comes after the notes: a comment or piece of code that is never closed would hide what
+    follows it. So front matter that could do that comes after them too.
+    """
+    found = _FRONT_MATTER.match(card)
+    front = found[0] if found is not None and not _HIDES.search(found[0]) else b""
+    begin = front.rstrip(b"\r\n") + b"\n\n" if front else b""
+    rest = card[len(front) :].strip(b"\r\n")
+    return begin + text.encode("utf-8") + (b"\n" + rest + b"\n" if rest else b"")
 
 
 def write_card(folder: Path, told: Told) -> None:
-    """Append the notes to the folder's model card, or make one, and write them for themselves."""
+    """Put the notes into the folder's model card, or make one, and write them for themselves."""
     from nbguard.report.escape import terminal
 
     others = [p for p in folder.iterdir() if p.name.lower() == CARD.lower()]
     place = folder / CARD if not others or (folder / CARD) in others else others[0]
-    if place.is_file():
-        card = place.read_bytes()
-    else:
-        card = f"# {terminal(told.target.rstrip('/').rpartition('/')[2], 100) or 'Converted model'}\n".encode()
     notes = f"\nThe same stands in `{NOTES}`; `sha256sum -c {CHECKSUMS}` checks the files.\n"
-    place.write_bytes(with_section(card, section(told) + notes))
+    if place.is_file():
+        card = with_section(place.read_bytes(), section(told) + notes)
+    else:
+        title = terminal(told.target.rstrip("/").rpartition("/")[2], 100) or "Converted model"
+        card = f"# {title}\n\n{section(told)}{notes}".encode()
+    place.write_bytes(card)
     (folder / NOTES).write_text(section(told, level=1), encoding="utf-8")
 
 

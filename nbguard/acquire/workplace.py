@@ -88,6 +88,14 @@ def remove_leftovers(parent: Path) -> None:
                     shutil.rmtree(found, ignore_errors=True)
 
 
+def give_usual_permissions(folder: Path) -> None:
+    """Give a folder and everything in it the permissions that new folders and files have."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for place in (folder, *folder.rglob("*")):
+        place.chmod((0o777 if place.is_dir() else 0o666) & ~mask)
+
+
 @contextlib.contextmanager
 def _locked(place: Path) -> Iterator[None]:
     """Hold the file's lock. Raises BlockingIOError where somebody else does."""

@@ -107,7 +107,8 @@ def outcome(answer: Answer) -> Outcome:
         return Outcome("refused", f"Not loaded: {answer.who} chose the safetensors in its place.")
     if answer.choice == "convert":
         return Outcome(
-            "refused", f"Not loaded as it is: {answer.who} chose to have it converted to safetensors, and that loaded."
+            "refused",
+            f"Not loaded as it is: {answer.who} chose to have it converted to safetensors; that is loaded if it works.",
         )
     return Outcome("refused", f"Refused. Nothing was loaded.{because}")
 

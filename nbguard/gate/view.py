@@ -100,11 +100,10 @@ class View:
         }
 
     def focus(self) -> None:
-        """Put the keyboard on the answer that does no harm: loading what is safe, refusing everything else."""
-        wanted = "once" if self._asked.form == "compact" and "once" in self._controls else "refuse"
-        if self._asked.form != "compact" and self._harmless():
-            wanted = self._harmless()
-        self._controls[wanted].focus()
+        """Put the keyboard on the answer that does no harm: the way that runs no code, where there is one; else
+        loading what is safe, and refusing everything else."""
+        safe = "once" if self._asked.form == "compact" and "once" in self._controls else "refuse"
+        self._controls[self._harmless() or safe].focus()
 
     def sync(self) -> None:
         """Show what the machine's state allows."""
@@ -166,16 +165,18 @@ class View:
         return [self._button(role, _LABELS[role], "nbg-b-go", "nbg-b-big")] if role else []
 
     def _compact(self) -> list[Any]:
-        roles = (*self._asked.offers, *(("convert",) if self._asked.convert else ()), "refuse")
-        buttons = [self._button(role, _LABELS[role], *(("nbg-b-go",) if role == "once" else ())) for role in roles]
+        best = self._harmless() or "once"
+        roles = dict.fromkeys((*((self._harmless(),) if self._harmless() else ()), *self._asked.offers, "refuse"))
+        buttons = [self._button(role, _LABELS[role], *(("nbg-b-go",) if role == best else ())) for role in roles]
         folded = (
             '<details class="nbg-fold"><summary>What was looked at <span>and what it may do</span></summary>'
             f"<div>{report_html.body(self._report, self._decision, opened=False)}</div></details>"
         )
-        return [
-            self._row(self._html(style() + report_html.line(self._report)), *buttons, name="nbg-compact-row"),
-            self._html(report_html.wrap(self._report, f'<div class="nbg-body">{folded}</div>', styled=False)),
-        ]
+        below = self._html(report_html.wrap(self._report, f'<div class="nbg-body">{folded}</div>', styled=False))
+        line = self._html(style() + report_html.line(self._report, safer=bool(self._harmless())))
+        if not self._harmless():
+            return [self._row(line, *buttons, name="nbg-compact-row"), below]
+        return [line, self._row(*buttons, name="nbg-compact-ways"), below]  # too much for one line
 
     def _full(self) -> list[Any]:
         rendered = report_html.render(self._report, self._decision, loader=self._loader)

@@ -64,6 +64,12 @@ def lead(report: Report) -> tuple[Part, ...]:
     return tuple(out)
 
 
+def safer(report: Report) -> tuple[Part, ...]:
+    """That there is a way that runs no code, without its line."""
+    way = report.advice.way("safetensors") or report.advice.way("convert")
+    return () if way is None or not way.line else (Part("A safer way", (Row("loud", way.why),)),)
+
+
 def lines(report: Report) -> tuple[Part, ...]:
     """The call with the commit that was looked at."""
     way = report.advice.way("pinned")

@@ -108,10 +108,16 @@ def compact(report: Report, decision: Decision | None = None, *, outcome: Outcom
     return wrap(report, inside, extra="nbg-compact")
 
 
-def line(report: Report) -> str:
-    """The compact line alone, without anything to unfold: it stands above the buttons of a safe load."""
+def line(report: Report, *, safer: bool = False) -> str:
+    """The compact line alone, without anything to unfold: it stands above the buttons of a safe load.
+
+    Args:
+        safer: whether what runs no code in its place is said under it, where there is something.
+    """
     text = f"<span class='nbg-text'><b>{html(report.target, 120)}</b> {_said(report, None)}</span>"
-    return wrap(report, f'<div class="nbg-line">{_badge(report)}{text}</div>', extra="nbg-compact")
+    below = advised.html(advised.safer(report)) if safer else ""
+    below = f'<div class="nbg-body">{below}</div>' if below else ""
+    return wrap(report, f'<div class="nbg-line">{_badge(report)}{text}</div>{below}', extra="nbg-compact")
 
 
 def _badge(report: Report) -> str:

@@ -222,3 +222,19 @@ def test_it_is_on_the_command_line(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "there already" in again.stderr
     assert nbguard.convert is convert
+
+
+def test_what_was_asked_for_has_the_usual_permissions_unless_it_is_private(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    torch.save({"w": torch.ones(2)}, tmp_path / "model" / "pytorch_model.bin")
+    before = os.umask(0o022)
+    try:
+        convert(tmp_path / "model", tmp_path / "made")
+        convert(tmp_path / "model", tmp_path / "own", private=True)
+        convert(tmp_path / "model" / "pytorch_model.bin", tmp_path / "one.safetensors")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "made").iterdir()}
+    assert (set(modes.values()), (tmp_path / "made").stat().st_mode & 0o777) == ({0o644}, 0o755)
+    assert (tmp_path / "one.safetensors").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700

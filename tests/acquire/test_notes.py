@@ -56,7 +56,9 @@ def test_the_card_keeps_its_front_matter_and_text_and_the_folder_checks_itself(t
     (source / "code.py").write_text("print(1)")
     made = convert(source, to)
     card = (to / "README.md").read_text()
-    assert card.startswith(CARD.rstrip())
+    front, _, text = CARD.partition("# A model")
+    assert card.startswith(f"{front}\n## Converted to safetensors\n")
+    assert card.endswith(f"\n\n# A model{text}")
     assert yaml.safe_load(card.split("---")[1]) == {"license": "mit", "tags": ["bert"]}
     for digest in (made.files[0].sha256, made.files[0].source_sha256):
         assert digest in card
@@ -70,6 +72,15 @@ def test_the_card_keeps_its_front_matter_and_text_and_the_folder_checks_itself(t
     checked = {line.partition(":")[0] for line in done.stdout.splitlines()}
     assert checked == {p.relative_to(to).as_posix() for p in to.rglob("*") if p.is_file()} - {notes.CHECKSUMS}
     assert "code.py" not in checked
+
+
+@pytest.mark.parametrize("front", ["", "---\nlicense: mit\n---\n", "---\na: |\n  <!--\n---\n", "---\nx: 1\n"])
+@pytest.mark.parametrize("opened", ["<!-- ", "```\n", "<script>\n", "~~~~\n"])
+def test_nothing_that_a_publisher_leaves_open_hides_the_notes(front: str, opened: str) -> None:
+    card = notes.with_section(f"{front}{opened}# A model\n".encode(), notes.section(told())).decode()
+    before = card.partition("## Converted to safetensors")[0]
+    assert before.strip() in ("", "---\nlicense: mit\n---")
+    assert opened in card
 
 
 def test_without_a_card_one_is_made(tmp_path: Path) -> None:

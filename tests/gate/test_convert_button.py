@@ -49,7 +49,7 @@ def test_safetensors_that_lie_there_come_first() -> None:
 
 
 @pytest.mark.parametrize("verdict", [Verdict.SAFE, *SERIOUS])
-def test_the_button_is_prominent_but_for_explained_data(verdict: Verdict) -> None:
+def test_the_button_is_first_and_prominent_in_every_form(verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbguard.gate.view import View, _walk
 
     report = with_ways(verdict, WAY)
@@ -59,12 +59,16 @@ def test_the_button_is_prominent_but_for_explained_data(verdict: Verdict) -> Non
     buttons = [w for w in _walk(view.root) if type(w).__name__ == "Button"]
     (mine,) = [b for b in buttons if b.description == LABEL]
     prominent = [b for b in buttons if {"nbg-b-go", "nbg-b-safe"} & set(b._dom_classes)]
+    assert prominent == [mine] == buttons[:1]
     if verdict is Verdict.SAFE:
-        assert [b.description for b in prominent] == ["Load once"]
+        shown = [w.value.split("<details")[0] for w in _walk(view.root) if type(w).__name__ == "HTML"]
+        assert any("A safer way" in part and "only as pickles" in part for part in shown)  # nothing to unfold
     else:
-        assert prominent == [mine] == buttons[:1]
         assert "A safer way" in view.bundle()["text/html"]
+    focused: list[str] = []
+    monkeypatch.setattr(type(mine), "focus", lambda self: focused.append(self.description))
     view.focus()
+    assert focused == [LABEL]
     view.close()
 
 
@@ -95,4 +99,4 @@ def test_it_can_be_typed(verdict: Verdict, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_what_stays_in_the_notebook_says_it() -> None:
     told = outcome(Answer("convert", "ada", "", "widget"))
-    assert (told.kind, "converted to safetensors" in told.text) == ("refused", True)
+    assert (told.kind, "converted to safetensors; that is loaded if it works" in told.text) == ("refused", True)
