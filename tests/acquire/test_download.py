@@ -235,7 +235,7 @@ def test_a_person_or_an_approval_may_accept_such_a_name(hub: Hub, cache: Path, m
         patched.setattr(gate, "ask", ask)
         assert download(name, cache, accept=True).path
     assert len(asked) == 1
-    actions.approve(f"hf://{name}", reason="looked at it")
+    actions.approve(f"hf://{name}", reason="looked at it", accept_danger=True)
     assert download(name, cache).path
     hub.store.push(name, {"config.json": CONFIG + b" ", "model.safetensors": EMPTY})
     with pytest.raises(DownloadRefused, match="made to be taken"):
