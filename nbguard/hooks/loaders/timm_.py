@@ -70,7 +70,7 @@ def _create_model(signature: inspect.Signature, original: Around, /, *args: Any,
         source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
         if source.lower() in HUB:
             repository, revision = _split(place)
-            load.admit(repository, revision=revision, plan=in_hub(weights))
+            load.admit(repository, revision=revision, plan=in_hub(weights), on_hub=True)
         elif source.lower() == FOLDER:
             load.admit(place, plan=in_folder(weights))
         checkpoint = given.get("checkpoint_path")
@@ -97,7 +97,7 @@ def _from_hub(
         source = given.get("model_id")
         if configuration and is_source(source):
             repository, revision = _split(os.fspath(source))
-            load.admit(repository, revision=revision, plan=in_hub(False))
+            load.admit(repository, revision=revision, plan=in_hub(False), on_hub=True)
         return original(*args, **kwargs)
 
 
