@@ -143,6 +143,8 @@ def converted_folder(
 ) -> str:
     """Convert the weights of a folder, or of a repository at a commit, into a folder of this user's own.
 
+    One that was made of the same bytes before, and is to the byte as it was made, is taken again.
+
     Args:
         only: the weights to convert; by default all.
         progress: called with the share done and what is being done.
@@ -154,6 +156,7 @@ def converted_folder(
     import hashlib
 
     from nbguard import settings
+    from nbguard.acquire import kept
     from nbguard.acquire.convert import convert
     from nbguard.hooks.walk import note
 
@@ -161,14 +164,23 @@ def converted_folder(
     name = source.replace("/", "--") if commit is not None else os.path.basename(place)
     told = "\0".join((place, commit or "", *sorted(only or ())))
     own = hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:12]
+    folder = settings.private_dir(settings.data_dir() / "converted") / f"{name[:80]}-{own}"
+    now = kept.digests(place, commit, only)
+    if kept.still(folder, now, whole=commit is None):
+        note("model.converted_before", target=source, commit=commit, path=str(folder))
+        return str(folder)
     made = convert(
         place if commit is None else f"hf://{source}",
-        settings.private_dir(settings.data_dir() / "converted") / f"{name[:80]}-{own}",
+        folder,
         revision=commit,
         overwrite=True,
         only=only,
+        private=True,
         progress=progress,
     )
+    read = {file.source: file.source_sha256 for file in made.files}
+    if all(now.get(path, digest) == digest for path, digest in read.items()):
+        kept.remember(folder, now | read)
     note("model.converted", target=source, commit=commit, files=[f.path for f in made.files])
     return made.path
 

@@ -15,11 +15,19 @@ from nbguard.report.escape import terminal
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, and say what was made. Raises ConversionError or TargetError: one sentence."""
-    from nbguard.acquire.convert import convert
+    """Convert, and say what was made, or why not. Raises TargetError: one sentence."""
+    from nbguard.acquire.convert import ConversionError, convert
     from nbguard.acquire.notes import held
+    from nbguard.commands.scan import complain
 
-    made = convert(options.target, options.to, revision=options.revision, overwrite=options.overwrite)
+    try:
+        made = convert(options.target, options.to, revision=options.revision, overwrite=options.overwrite)
+    except ConversionError as error:
+        sentence, _, report = str(error).partition("\n")
+        complain(sentence)
+        if report:
+            sys.stderr.write(f"{terminal(report, 8_000, block=True)}\n")
+        return 2
     if options.format == "json":
         json.dump(dataclasses.asdict(made), sys.stdout, indent=1)
         print()

@@ -19,7 +19,7 @@ from nbguard.artifact.model import LoadRequest
 from nbguard.hooks import written
 from nbguard.hooks.published import record
 from nbguard.report.advice import Way
-from nbguard.report.model import Report, Verdict
+from nbguard.report.model import Report, Severity, Verdict
 
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened
@@ -77,14 +77,24 @@ def remember(report: Report, opened: Opened | None, who: str, reason: str, appro
 
 
 def _pinned(report: Report, request: LoadRequest | None) -> Way | None:
-    """The call with the commit that was looked at; None where it names that commit already."""
+    """The call with the commit that was looked at; None where it has that commit already, or should not be loaded."""
     commit = report.artifact.commit
+    if report.verdict in (Verdict.DANGER, Verdict.UNVERIFIABLE) or any(
+        f.rule.startswith("name.") and f.severity >= Severity.HIGH for f in report.findings
+    ):
+        return None
     if report.artifact.kind != "hub" or not commit or (request is not None and request.revision == commit):
         return None
     name = report.provenance.get("repo") or report.target
     why = "What a branch or tag stands for can change; this names the commit that was looked at."
     if request is None:
-        return Way("pinned", written.line("AutoModel.from_pretrained", name, {"revision": commit}), why)
+        arguments: dict[str, Any] = {"revision": commit}
+        others = [value for key, value in report.provenance.items() if key.startswith("code from ")]
+        if len(others) > 1:
+            return None  # one line names the commit of one of them only
+        if others or any(c.kind == "python" for c in report.contract.code):
+            arguments |= {"trust_remote_code": True, **({"code_revision": others[0]} if others else {})}
+        return Way("pinned", written.line("AutoModel.from_pretrained", name, arguments), why)
     if not (request.loader.endswith(".from_pretrained") or request.loader in BY_REVISION):
         return None
     return Way("pinned", _line(request, name, {"revision": commit, **_code_revision(report, request)}), why)

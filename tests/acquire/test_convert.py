@@ -238,3 +238,13 @@ def test_what_was_asked_for_has_the_usual_permissions_unless_it_is_private(tmp_p
     assert (set(modes.values()), (tmp_path / "made").stat().st_mode & 0o777) == ({0o644}, 0o755)
     assert (tmp_path / "one.safetensors").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+
+
+def test_why_it_was_not_converted_is_a_sentence_and_lines_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "m.bin").write_bytes(b"cos\nmkdir\n(S'it-ran'\ntR.")
+    command = [sys.executable, "-m", "nbguard", "convert", str(tmp_path / "m.bin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "nbguard: It is not converted, because it is not pure data."
+    assert len(done.stderr.splitlines()) > 2
+    assert "\\n" not in done.stderr

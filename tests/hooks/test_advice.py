@@ -296,3 +296,34 @@ def test_a_name_that_leads_nowhere_is_answered_with_what_was_meant(hub: Hub, per
     with pytest.raises(OSError, match=r"Did you mean meta-llama/nothing \(Meta\)\?"):
         AutoModel.from_pretrained(name)
     assert person.asked == []
+
+
+def test_no_line_is_given_to_what_should_not_be_loaded_and_one_for_code_says_so() -> None:
+    import dataclasses
+
+    from sample_reports import report as sample
+
+    from nbguard.hooks.advice import _pinned
+    from nbguard.report.advice import Way
+    from nbguard.report.model import CodeFile, Finding, Severity
+
+    def pinned(verdict: Verdict, *findings: Finding, **contract: Any) -> Way | None:
+        made = sample(verdict)
+        return _pinned(
+            dataclasses.replace(
+                made,
+                findings=findings,
+                artifact=dataclasses.replace(made.artifact, kind="hub", commit="c" * 40),
+                contract=dataclasses.replace(made.contract, **{"code": (), **contract}),
+            ),
+            None,
+        )
+
+    alike = Finding("name.alike", Severity.HIGH, "README.md", "", "It looks like another name.")
+    plain = pinned(Verdict.SAFE)
+    assert plain is not None
+    assert "trust_remote_code" not in plain.line
+    assert pinned(Verdict.DANGER) is pinned(Verdict.UNVERIFIABLE) is pinned(Verdict.REVIEW, alike) is None
+    coded = pinned(Verdict.REVIEW, code=(CodeFile("modeling.py", "a" * 64),))
+    assert coded is not None
+    assert "trust_remote_code=True" in coded.line

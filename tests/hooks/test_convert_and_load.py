@@ -160,6 +160,36 @@ def test_shards_are_converted_with_their_index(tmp_path: Path, person: Person) -
     assert all(torch.equal(told[n], t) for n, t in found.items() if n in told)
 
 
+def test_what_was_converted_is_taken_again_as_long_as_nothing_changed(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbguard.acquire import convert as converter
+    from nbguard.artifact.hub import list_repo
+    from nbguard.safe_loader import converted_folder
+
+    made: list[str] = []
+    convert = converter.convert
+    monkeypatch.setattr(converter, "convert", lambda *a, **k: (made.append(str(a[0])), convert(*a, **k))[1])
+    for name, data in files_of("demo/tiny-bert-bin").items():
+        (tmp_path / name).write_bytes(data)
+    only = ["pytorch_model.bin"]
+    folder = Path(converted_folder(str(tmp_path), None, only=only))
+    inode = folder.stat().st_ino
+    assert converted_folder(str(tmp_path), None, only=only) == str(folder)
+    assert (len(made), folder.stat().st_ino) == (1, inode)
+    (folder / "model.safetensors").write_bytes(b"another")
+    converted_folder(str(tmp_path), None, only=only)
+    (folder / "more.json").write_text("{}")
+    converted_folder(str(tmp_path), None, only=only)
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text() + "\n")
+    converted_folder(str(tmp_path), None, only=only)
+    assert len(made) == 4
+    repo = fresh(hub, "demo/tiny-bert-bin")
+    commit = list_repo(repo).commit
+    assert converted_folder(repo, commit, only=only) == converted_folder(repo, commit, only=only)
+    assert len(made) == 5
+
+
 def test_the_action_is_there() -> None:
     import importlib
 
