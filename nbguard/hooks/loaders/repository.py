@@ -234,12 +234,15 @@ class RepositoryLoad:
         arriving = Arriving(request, gathered.opened, [(other.there, choice) for other, choice in gathered.wanted])
         if not arriving.needed:
             self._admitted(source, found, gathered)
-            return
-        accepted = None if arriving.unclear else self._asked(source, found, gathered, arriving)
-        with arriving.fetched():
-            again = self._gathered(source, found, wanted)
-            self._admitted(source, found, again, arriving, accepted)
-            arriving.promote()
+        else:
+            accepted = None if arriving.unclear else self._asked(source, found, gathered, arriving)
+            with arriving.fetched():
+                again = self._gathered(source, found, wanted)
+                self._admitted(source, found, again, arriving, accepted)
+                arriving.promote()
+        for other, _ in gathered.wanted:
+            if other.there is not None:
+                other.there.note_revision()
 
     def _gathered(self, source: str, found: Source, wanted: Choice) -> Gathered:
         """Everything that the load opens, from this source and from those that it draws in."""
@@ -299,8 +302,6 @@ class RepositoryLoad:
         code.accept(grant)
         for other, choice in gathered.wanted:
             other.files.update(choice.files)
-            if other.there is not None:
-                other.there.note_revision()
 
     def _belongs(self, source: str, report: Report) -> tuple[str, bool] | None:
         """What needs no second question within this very call, where it is explained data."""
