@@ -84,7 +84,9 @@ def _class(named: str | type) -> Any:
 def _weights(source: str, kwargs: dict[str, Any], selection: Selection) -> tuple[tuple[str, ...], str | None]:
     """(names of pickled weights where there are no safetensors ones, else nothing; the commit of a repository)."""
     from nbguard.artifact.folders import names_below, read_small
-    from nbguard.artifact.hub import list_repo, reader
+    from nbguard.artifact.hub import list_repo
+    from nbguard.hooks.loaders.arriving import Commit
+    from nbguard.hooks.loaders.calling import HubOptions
 
     commit: str | None = None
     if os.path.isdir(source):
@@ -92,16 +94,17 @@ def _weights(source: str, kwargs: dict[str, Any], selection: Selection) -> tuple
         names: tuple[str, ...] = tuple(names_below(root))
         choice = choose(names, lambda name: read_small(root, name, names), selection)
     else:
-        token, cache = kwargs.get("token"), kwargs.get("cache_dir")
+        options = HubOptions.of(kwargs)
         listing = list_repo(
             source,
             revision=kwargs.get("revision"),
-            offline=bool(kwargs.get("local_files_only")),
-            token=token,
-            cache_dir=cache,
+            offline=options.local_files_only,
+            token=options.token,
+            cache_dir=options.cache_dir,
+            remember=False,
         )
         names, commit = tuple(sorted(listing.sizes)), listing.commit
-        choice = choose(names, reader(listing, token=token, cache_dir=cache), selection)
+        choice = choose(names, Commit(listing, options).read_small, selection)
     if any(name.endswith(".safetensors") for name in choice.weights):
         return (), commit
     return tuple(n for n in names if n.lower().endswith(TORCH_WEIGHTS)) or ("no weights at all",), commit

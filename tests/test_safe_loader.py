@@ -86,3 +86,15 @@ def test_code_of_the_repository_is_refused_by_policy(hub: Any) -> None:
 def test_only_classes_with_from_pretrained(name: str) -> None:
     with pytest.raises(ValueError, match="no class"):
         nbguard.load_transformers("demo/x", name)
+
+
+def test_nothing_is_in_the_cache_before_it_was_accepted(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the configurations that say what would be loaded."""
+    from huggingface_hub import constants
+
+    hub.store.push("acme/refused-first", files_of("demo/tiny-bert"))
+    monkeypatch.setattr(walk, "_somebody_there", lambda: True)
+    monkeypatch.setattr(walk, "ask", lambda *a: Answer("refuse", "someone", "", "terminal"))
+    with pytest.raises(nbguard.LoadBlocked):
+        nbguard.load_transformers("acme/refused-first")
+    assert not (Path(constants.HF_HUB_CACHE) / "models--acme--refused-first").exists()

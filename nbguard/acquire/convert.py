@@ -291,7 +291,7 @@ def _one(file: OpenedFile, kind: str, name: str, private: Path, moved: Path) -> 
     os.replace(os.path.join(work, "model.safetensors"), target)
     return ConvertedFile(
         source=file.path,
-        source_sha256=_sha256(lambda at: file.read(at, 1 << 20)),
+        source_sha256=file.sha256(),
         path=name,
         sha256=_sha256_of(target),
         tensors=int(done["tensors"]),
@@ -376,16 +376,6 @@ def _index(data: bytes, renamed: dict[str, str], *, whole: bool) -> bytes | None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConversionError(f"The index of the shards cannot be read ({type(error).__name__}).") from None
     return json.dumps({**index, "weight_map": weight_map}, indent=2, sort_keys=True).encode("utf-8")
-
-
-def _sha256(read: Callable[[int], bytes]) -> str:
-    import hashlib
-
-    digest, at = hashlib.sha256(), 0
-    while part := read(at):
-        digest.update(part)
-        at += len(part)
-    return digest.hexdigest()
 
 
 def _sha256_of(path: Path) -> str:

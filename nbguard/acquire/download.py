@@ -156,7 +156,7 @@ def fetch(
         raise did_you_mean(error, wanted.repo_id) from None
     if listing.cached:
         raise TargetError(f"The Hub could not be asked about {wanted.repo_id}, so nothing was downloaded.")
-    metadata, remarks, unsafe = _metadata(listing, wanted)
+    metadata, remarks, unsafe = _metadata(listing)
     say("[1/6] Metadata")
     named = _of_name(listing)
     for line in (*_about_name(named), *(f"{key}: {value}" for key, value in metadata.items()), *remarks):
@@ -327,7 +327,7 @@ def _about_name(named: Report) -> Iterator[str]:
         yield f"{finding.severity.word.upper()}: {finding.message}{asked}"
 
 
-def _metadata(listing: Listing, wanted: Request) -> tuple[dict[str, str], list[str], str]:
+def _metadata(listing: Listing) -> tuple[dict[str, str], list[str], str]:
     """What the Hub says of the repository, and what follows from it, as much as it answers; and what its own scanners
     call unsafe, as a sentence."""
     from nbguard.provenance import facts

@@ -43,15 +43,7 @@ def digests(source: str, commit: str | None, only: Sequence[str] | None) -> dict
         if not listing.cached:
             return {path: digest for path, digest in listing.sha256.items() if read(path)}
     with open_repo(source, revision=commit, offline=True) if commit is not None else open_target(source) as opened:
-        found = {}
-        for file in opened.files:
-            if read(file.path):
-                digest, at = hashlib.sha256(), 0
-                while part := file.read(at, 1 << 20):
-                    digest.update(part)
-                    at += len(part)
-                found[file.path] = digest.hexdigest()
-        return found
+        return {file.path: file.sha256() for file in opened.files if read(file.path)}
 
 
 def still(folder: Path, now: Mapping[str, str], *, whole: bool) -> bool:

@@ -8,7 +8,6 @@ An artifact's digest pins the bulk data of large files by layout only; what they
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,9 +18,6 @@ from nbguard.report.model import Report
 
 if TYPE_CHECKING:
     from nbguard.artifact.sources import Opened, OpenedFile
-
-CHUNK = 8 << 20
-"""Bytes read at a time while a large file is hashed."""
 
 
 class Bulk(NamedTuple):
@@ -43,7 +39,7 @@ def hash_all(report: Report, opened: Opened | None) -> list[Bulk]:
         file = _handle(opened, path)
         if file is None:
             raise RecordError("A large file cannot be approved without the handle that it was scanned through.", report)
-        digest = digest_of(file)
+        digest = file.sha256()
         if file.size != size or not file.unchanged():
             raise RecordError(
                 f"{path or report.target!r} changed while it was looked at; nothing was approved.", report
@@ -69,7 +65,7 @@ def same(db: sqlite3.Connection, approval: str, report: Report, opened: Opened |
         ).fetchone()
         if known is not None and file.unchanged():
             continue
-        if digest_of(file) != row["sha256"]:
+        if file.sha256() != row["sha256"]:
             return False
         if identity:
             with db:
@@ -110,18 +106,3 @@ def _handle(opened: Opened | None, path: str) -> OpenedFile | None:
     if path == "":
         return opened.files[0] if opened.files else None
     return next((f for f in opened.files if f.path == path), None)
-
-
-def digest_of(file: OpenedFile) -> str:
-    """SHA-256 of all bytes, in hex; where it is not known, through the handle: about one second for a gigabyte."""
-    if file.digest and file.unchanged():
-        return file.digest
-    digest = hashlib.sha256()
-    offset = 0
-    while offset < file.size:
-        chunk = file.read(offset, min(CHUNK, file.size - offset))
-        if not chunk:
-            break
-        digest.update(chunk)
-        offset += len(chunk)
-    return digest.hexdigest()

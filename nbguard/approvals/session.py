@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbguard.approvals import bulk, keys
+from nbguard.approvals import keys
 from nbguard.approvals.model import Approval
 from nbguard.approvals.store import Store
 from nbguard.report.model import Report, Verdict
@@ -55,7 +55,7 @@ class _Accepted:
             return then == identity
         name = keys.single_file(report.artifact) if path == "" else path
         handle = None if opened is None else next((f for f in opened.files if f.path == name), None)
-        return handle is not None and then == DIGEST + bulk.digest_of(handle)
+        return handle is not None and then == DIGEST + handle.sha256()
 
 
 DIGEST = "sha256:"

@@ -80,6 +80,12 @@ class Choice:
     further: tuple[Further, ...] = ()
     """Other sources that the same load opens: they belong to the same question."""
 
+    @property
+    def not_opened(self) -> tuple[NotScanned, ...]:
+        """What was left out on purpose, and the model that an adapter belongs to."""
+        why = "the model that this adapter belongs to; it is not part of it"
+        return (*self.passed_over, *(NotScanned(base[:200], why) for base in self.base_models))
+
 
 Plan = Callable[[Sequence[str], Reader], Choice]
 """What one loader would open, among the names of a source."""

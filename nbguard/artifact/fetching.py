@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbguard.artifact import ranged_http
-from nbguard.artifact.hub_listing import COMMIT, Listing
+from nbguard.artifact.hub_listing import COMMIT, Listing, one_kind
 from nbguard.artifact.names import shortened, shown
 from nbguard.artifact.ranged_http import Asked, Place
 from nbguard.errors import TargetError
@@ -73,10 +73,7 @@ def wanted(listing: Listing, names: tuple[str, ...]) -> dict[str, Wanted]:
     repo = listing.repo_id
     if not COMMIT.fullmatch(listing.commit):
         raise TargetError(f"The Hub named no commit for {repo}.")
-    folders = {name[:at] for name in listing.sizes for at, letter in enumerate(name) if letter == "/"}
-    both = sorted(folders & set(listing.sizes))
-    if both:
-        raise TargetError(f"{repo} lists {both[0][:120]!a} both as a file and as a folder; nothing was fetched.")
+    one_kind(listing)
     for name in names:
         if name not in listing.sizes:
             raise TargetError(f"{repo} has no file {name[:200]!r} at commit {listing.commit[:12]}.")

@@ -302,11 +302,7 @@ class _Fetch:
             root, choice.files, target=listing.repo_id, kind="hub", commit=listing.commit, provenance=listing.provenance
         )
         opened.hub = listing.hub
-        bases = tuple(
-            NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
-            for b in choice.base_models
-        )
-        opened.not_opened = (*choice.passed_over, *bases)
+        opened.not_opened = choice.not_opened
         return opened
 
 

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nbguard.errors import TargetError
+
 if TYPE_CHECKING:
     from nbguard.artifact.hub_facts import HubSaid
 
@@ -117,3 +119,13 @@ def place_in_cache(listing: Listing, name: str, cache_dir: str | os.PathLike[str
     except OSError:
         return None
     return place if there else None
+
+
+def one_kind(listing: Listing) -> None:
+    """Raise TargetError where one name is listed as a file and as the folder of others."""
+    folders = {name[:at] for name in listing.sizes for at, letter in enumerate(name) if letter == "/"}
+    both = sorted(folders & set(listing.sizes))
+    if both:
+        raise TargetError(
+            f"{listing.repo_id} lists {both[0][:120]!a} both as a file and as a folder; nothing was fetched."
+        )

@@ -23,7 +23,6 @@ from nbguard.artifact.blobs import Blob, same
 from nbguard.artifact.checkpoints import Choice
 from nbguard.artifact.fetching import AGAIN, Digests, Progress, Wanted, mb
 from nbguard.artifact.hub_listing import COMMIT, Listing, repository_folder, typed
-from nbguard.artifact.model import NotScanned
 from nbguard.artifact.names import shown
 from nbguard.artifact.one_holder import locked
 from nbguard.artifact.ranged_http import DISAGREE, NoAccess, Place, Unread
@@ -84,11 +83,9 @@ class Held:
             for file in files:
                 file.close()
             raise
-        bases = [NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
-                 for b in choice.base_models]  # fmt: skip
         listing = self.listing
         opened = Opened(listing.repo_id, "hub", tuple(files), os.path.join(self.place, "snapshots", listing.commit),
-                      listing.commit, dict(listing.provenance), (*choice.passed_over, *bases),
+                      listing.commit, dict(listing.provenance), choice.not_opened,
                       hub=listing.hub)  # fmt: skip
         self._opened.append(opened)
         return opened

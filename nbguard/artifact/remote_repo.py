@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from nbguard.artifact.checkpoints import Choice, choose, code_closure
 from nbguard.artifact.hub import SMALL, list_repo, open_repo
-from nbguard.artifact.hub_listing import Listing, place_in_cache, repository_folder, snapshot_folder, typed
+from nbguard.artifact.hub_listing import Listing, one_kind, place_in_cache, repository_folder, snapshot_folder, typed
 from nbguard.artifact.model import NotScanned
 from nbguard.artifact.ranged_http import NoAccess, Place, Unread
 from nbguard.artifact.remote import Most, Reading, Repository
@@ -210,7 +210,7 @@ class RemoteCommit:
         name = named["repo_id"] if listing.hub is None else listing.hub.repo_id  # it may have been renamed
         self.repository = Repository(Place(name, listing.commit, named["repo_type"], token), most or Most())
         self._known: dict[str, RemoteFile] = {}
-        _one_kind(listing)
+        one_kind(listing)
 
     def read_small(self, name: str) -> bytes | None:
         """What choosing the files depends on is fetched whole, whatever else is not."""
@@ -240,11 +240,7 @@ class RemoteCommit:
         )  # fmt: skip
         if not any(isinstance(file, RemoteFile) for file in files):
             opened.root = snapshot_folder(listing, self.cache_dir)
-        bases = tuple(
-            NotScanned(b[:200], "the model that this adapter belongs to; it is not part of it")
-            for b in choice.base_models
-        )
-        opened.not_opened = (*choice.passed_over, *bases)
+        opened.not_opened = choice.not_opened
         return opened
 
     def in_cache(self, name: str) -> bool:
@@ -287,13 +283,3 @@ class RemoteCommit:
         except TargetError:
             return None
         return file
-
-
-def _one_kind(listing: Listing) -> None:
-    """Raise TargetError where one name is listed as a file and as the folder of others."""
-    folders = {name[:at] for name in listing.sizes for at, letter in enumerate(name) if letter == "/"}
-    both = sorted(folders & set(listing.sizes))
-    if both:
-        raise TargetError(
-            f"{listing.repo_id} lists {both[0][:120]!a} both as a file and as a folder; nothing was fetched."
-        )

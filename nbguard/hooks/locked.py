@@ -12,7 +12,6 @@ Where a person is there, it only spares the question about explained data; a loc
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import sys
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from nbguard.policy import Decision, Policy
 
 VARIABLE = "NBGUARD_LOCK"
-CHUNK = 8 << 20
 MOST_HASHES = 4_096
 
 
@@ -359,18 +357,13 @@ _hashes: dict[str, str] = {}
 
 
 def _hashed(handle: OpenedFile) -> str:
-    if handle.digest and handle.unchanged():
-        return handle.digest  # of a file that is not here yet, as listed; it is compared once it was downloaded
     key = handle.identity.key() if handle.identity is not None else ""
     if key and key in _hashes and handle.unchanged():
         return _hashes[key]
-    digest, at = hashlib.sha256(), 0
-    while part := handle.read(at, min(CHUNK, max(0, handle.size - at))):
-        digest.update(part)
-        at += len(part)
+    digest = handle.sha256()  # of a file that is not here yet, as listed; it is compared once it was downloaded
     if key and handle.unchanged() and len(_hashes) < MOST_HASHES:
-        _hashes[key] = digest.hexdigest()
-    return digest.hexdigest()
+        _hashes[key] = digest
+    return digest
 
 
 def _past(entry: Entry, report: Report) -> str:

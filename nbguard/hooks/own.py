@@ -19,7 +19,6 @@ none of the person's work, as far as a question goes, where
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 import sys
 import time
@@ -123,7 +122,7 @@ def _find(report: Report, opened: Opened) -> Own | None:
 def _candidates(work: OwnWork, report: Report, file: FileReport, handle: OpenedFile) -> Iterator[tuple[str, Own]]:
     """(family, what is known) of everything that was written with the bytes of this file."""
     if handle.identity is None:
-        digest = bytes.fromhex(file.sha256 or _sha256(handle))
+        digest = bytes.fromhex(file.sha256 or handle.sha256())
         yield from ((family, Own("", None)) for family in FAMILIES if memory.holds_digest(family, digest))
     if not work.there():
         return
@@ -138,7 +137,7 @@ def _as_a_whole(work: OwnWork, file: FileReport, handle: OpenedFile) -> tuple[Wr
         known = work.at(handle.identity.key(), file.size)
         if known:
             return known
-    return work.find(_sha256(handle), file.size) if work.any_of_size(file.size) else ()
+    return work.find(handle.sha256(), file.size) if work.any_of_size(file.size) else ()
 
 
 def _piece_by_piece(work: OwnWork, report: Report, file: FileReport) -> Iterator[tuple[str, Own]]:
@@ -179,13 +178,3 @@ def _harmful(report: Report, families: set[str]) -> bool:
         return True
     machinery = tuple(m for family in families for m in FAMILIES[family].machinery)
     return any(g.level == "gadget" and harmful(g.module, g.name, machinery) for g in report.contract.globals)
-
-
-def _sha256(file: OpenedFile) -> str:
-    if file.digest and file.unchanged():
-        return file.digest
-    digest, at = hashlib.sha256(), 0
-    while part := file.read(at, min(ledger.CHUNK, file.size - at)):
-        digest.update(part)
-        at += len(part)
-    return digest.hexdigest()

@@ -26,6 +26,7 @@ from nbguard.hooks import walk
 from nbguard.hooks.loaders.settled import serious
 from nbguard.hooks.walls import scope
 from nbguard.report.model import Report, Verdict
+from nbguard.report.words import size
 
 if TYPE_CHECKING:
     from nbguard.artifact.model import LoadRequest
@@ -104,7 +105,7 @@ class Arriving:
         coming = [file for file in opened.files if isinstance(file, RemoteFile)]
         opened.provenance["judged"] = "remotely, before download"
         opened.provenance["to download"] = (
-            f"{len(coming):,} file{'' if len(coming) == 1 else 's'}, {_size(sum(f.size for f in coming))}"
+            f"{len(coming):,} file{'' if len(coming) == 1 else 's'}, {size(sum(f.size for f in coming))}"
         )
         with scope.outside():
             self.report = walk.scan(request, opened)
@@ -166,10 +167,3 @@ class Arriving:
         if report.verdict > before.verdict or not serious(report) <= serious(before):
             return None  # all of it was read now, and there is something that the person was not told
         return "Accepted before it was downloaded; these are the bytes that were listed.", accepted.accepted_by_person
-
-
-def _size(nbytes: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= size:
-            return f"{nbytes / size:.1f} {unit}"
-    return f"{nbytes} bytes"
