@@ -14,7 +14,9 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,6 +37,12 @@ DAYS = 365
 """After so many days what was written is asked about like anything else."""
 MAX_TEXT = 1_000
 """Characters kept of a path."""
+
+_using = threading.RLock()
+"""Held while SQLite is at work: records are written by a thread of their own, and a fork in the middle of that would
+leave SQLite's own locks taken in the child for good."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_using.acquire, after_in_parent=_using.release, after_in_child=_using.release)
 
 Piece = Literal["file", "program"]
 """`file`: all bytes of a file. `program`: one pickle program, from its first opcode to its STOP."""
@@ -155,6 +163,7 @@ class OwnWork:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Open, check, close. A rollback journal and no write-ahead log, so that it works on network homes."""
         db: sqlite3.Connection | None = None
+        _using.acquire()
         try:
             self._prepare()
             db = sqlite3.connect(self.path, timeout=LOCK_SECONDS)
@@ -171,6 +180,7 @@ class OwnWork:
         finally:
             if db is not None:
                 db.close()
+            _using.release()
 
     def _prepare(self) -> None:
         """Make the file with the right mode; refuse one that somebody else could have written."""
